@@ -1,0 +1,166 @@
+"""The reference engine: transformers' forward pass and samplers, PEFT's adapters, one token a step.
+
+Streams take turns token by token behind one lock, each with its own KV cache, so several can be
+open at a time; there is no batching and no claim to speed.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+from orpheus_clone import tokens
+from orpheus_clone.engine.base import (
+    Adapter,
+    Delta,
+    EngineInfo,
+    Request,
+    allowed_ids,
+    hardware_name,
+)
+from orpheus_clone.errors import EngineError, MachineError
+from orpheus_clone.models import BaseModel
+
+
+class HfEngine:
+    """See the module docstring."""
+
+    def __init__(self, base: BaseModel) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self._torch = torch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
+        self._model: Any = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
+        self._model.to(self._device).eval()
+        self._lock = threading.Lock()
+        self._loaded: set[str] = set()
+        self._is_alive = True
+        precision = "bf16" if self._device == "cuda" else "fp32"
+        self.info = EngineInfo("hf", hardware_name(), precision)
+
+    async def generate(self, request: Request) -> AsyncIterator[Delta]:
+        """Stream an utterance; see `Engine.generate`."""
+        if request.adapter is not None:
+            await self.load(request.adapter)
+        stream = _Stream(self._torch, request, self._device)
+        longest = request.max_frames * tokens.FRAME
+        for position in range(longest):
+            token = await asyncio.to_thread(self._step, stream)
+            if token == tokens.END_OF_SPEECH:
+                yield Delta([], "stop")
+                return
+            yield Delta([token], "length" if position + 1 == longest else None)
+
+    async def load(self, adapter: Adapter) -> None:
+        """Make an adapter resident; see `Engine.load`."""
+        await asyncio.to_thread(self._load, adapter)
+
+    async def unload(self, adapter: Adapter) -> None:
+        """Forget an adapter."""
+        with self._lock:
+            if adapter.name in self._loaded:
+                self._model.delete_adapter(_peft_name(adapter))
+                self._loaded.remove(adapter.name)
+
+    def is_alive(self) -> bool:
+        """Whether `close` has not been called."""
+        return self._is_alive
+
+    async def close(self) -> None:
+        """Free the model."""
+        self._is_alive = False
+        self._model = None
+
+    def _load(self, adapter: Adapter) -> None:
+        try:
+            from peft import PeftModel
+        except ImportError as missing:
+            raise MachineError(
+                "the hf engine needs peft to speak through an adapter: "
+                "pip install 'orpheus-clone[train]'"
+            ) from missing
+        with self._lock:
+            if adapter.name in self._loaded:
+                return
+            name = _peft_name(adapter)
+            try:
+                if isinstance(self._model, PeftModel):
+                    self._model.load_adapter(str(adapter.path), adapter_name=name)
+                else:
+                    self._model = PeftModel.from_pretrained(
+                        self._model, str(adapter.path), adapter_name=name
+                    )
+            except (OSError, ValueError, RuntimeError) as error:
+                raise EngineError(f"peft cannot load adapter {adapter.name}: {error}") from error
+            self._model.eval()
+            self._loaded.add(adapter.name)
+
+    def _step(self, stream: "_Stream") -> int:
+        """One forward pass of one stream, with its adapter switched on."""
+        with self._lock, self._torch.inference_mode():
+            if stream.adapter is not None:
+                self._model.set_adapter(_peft_name(stream.adapter))
+                return stream.step(self._model)
+            if self._loaded:
+                with self._model.disable_adapter():
+                    return stream.step(self._model)
+            return stream.step(self._model)
+
+
+class _Stream:
+    """What one utterance has said so far, and the KV cache of it."""
+
+    def __init__(self, torch: Any, request: Request, device: str) -> None:
+        from transformers import (
+            LogitsProcessorList,
+            RepetitionPenaltyLogitsProcessor,
+            TemperatureLogitsWarper,
+            TopPLogitsWarper,
+        )
+
+        self.adapter = request.adapter
+        self._torch = torch
+        self._ids = torch.tensor([request.prompt], device=device)
+        self._position = 0
+        self._cache: Any = None
+        self._generator = torch.Generator(device)
+        if request.seed is not None:
+            self._generator.manual_seed(request.seed)
+        sampling = request.sampling
+        self._is_greedy = sampling.temperature == 0
+        self._warp = LogitsProcessorList()
+        if sampling.repetition_penalty != 1:
+            self._warp.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+        if not self._is_greedy:
+            self._warp.append(TemperatureLogitsWarper(float(sampling.temperature)))
+            if sampling.top_p < 1:
+                self._warp.append(TopPLogitsWarper(sampling.top_p))
+
+    def step(self, model: Any) -> int:
+        """The next id, which is legal at this position."""
+        fresh = self._ids if self._cache is None else self._ids[:, -1:]
+        output = model(input_ids=fresh, past_key_values=self._cache, use_cache=True)
+        self._cache = output.past_key_values
+        scores = self._warp(self._ids, self._mask(output.logits[:, -1].float()))
+        if self._is_greedy:
+            chosen = scores.argmax(dim=-1, keepdim=True)
+        else:
+            chosen = self._torch.multinomial(scores.softmax(-1), 1, generator=self._generator)
+        self._ids = self._torch.cat([self._ids, chosen], dim=1)
+        self._position += 1
+        return int(chosen)
+
+    def _mask(self, logits: Any) -> Any:
+        ids, may_stop = allowed_ids(self._position)
+        masked = self._torch.full_like(logits, -self._torch.inf)
+        masked[:, ids.start : ids.stop] = logits[:, ids.start : ids.stop]
+        if may_stop:
+            masked[:, tokens.END_OF_SPEECH] = logits[:, tokens.END_OF_SPEECH]
+        return masked
+
+
+def _peft_name(adapter: Adapter) -> str:
+    """PEFT makes module names of adapter names, which cannot hold a dot."""
+    return adapter.name.replace(".", "_")

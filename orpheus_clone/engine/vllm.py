@@ -1,0 +1,183 @@
+"""The vLLM engine: AsyncLLM in this process, its core in a process of its own.
+
+Token ids go in and come out; no text, no detokenizer, no HTTP server of vLLM's. Adapters are
+loaded under a name and id that come from their digest, so nothing stale can be reused.
+
+On a GPU from compute capability 8.9 the weights are FP8 (all Linear layers but the head), else
+bf16; fp16 audibly muffles. On a CPU they are float32.
+"""
+
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from orpheus_clone import layout, tokens
+from orpheus_clone.engine.base import (
+    Adapter,
+    Delta,
+    EngineInfo,
+    Finish,
+    Request,
+    hardware_name,
+)
+from orpheus_clone.errors import EngineDead, EngineError
+from orpheus_clone.models import BaseModel
+
+MAX_MODEL_LEN = 4096
+"""Prompt and audio of one request; vLLM's default of 131072 starves the KV cache."""
+CPU_KV_CACHE_GIB = "1"
+FIRST_FP8_CAPABILITY = (8, 9)
+
+Precision = Literal["fp8", "bf16", "fp32"]
+
+
+class VllmEngine:
+    """See the module docstring. Needs a running event loop only for its coroutines."""
+
+    def __init__(
+        self,
+        base: BaseModel,
+        *,
+        max_adapters: int,
+        max_rank: int,
+        precision: Precision | None = None,
+        max_streams: int = 64,
+    ) -> None:
+        _quiet_environment()
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._precision = precision or _best_precision()
+        arguments: dict[str, Any] = {
+            "model": str(base.path),
+            "skip_tokenizer_init": True,
+            "dtype": "float32" if self._precision == "fp32" else "bfloat16",
+            "quantization": "fp8" if self._precision == "fp8" else None,
+            "max_model_len": min(MAX_MODEL_LEN, _positions(base)),
+            "max_num_seqs": max_streams,
+            "enable_lora": True,
+            "max_loras": max_adapters,
+            "max_lora_rank": max_rank,
+            "logits_processors": ["orpheus_clone.engine.slot_mask:SlotMask"],
+            "enforce_eager": self._precision == "fp32",
+            "disable_log_stats": True,
+        }
+        try:
+            self._llm: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"vLLM cannot load {base.path}: {error}") from error
+        self.info = EngineInfo("vllm", hardware_name(), self._precision)
+        self._is_closed = False
+
+    async def generate(self, request: Request) -> AsyncIterator[Delta]:
+        """Stream an utterance; see `Engine.generate`."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        stream = self._llm.generate(
+            {"prompt_token_ids": request.prompt},
+            _sampling_params(request),
+            uuid.uuid4().hex,
+            lora_request=_lora_request(request.adapter),
+        )
+        try:
+            async for output in stream:
+                completion = output.outputs[0]
+                yield _delta(list(completion.token_ids), completion.finish_reason)
+        except EngineDeadError as error:
+            raise EngineDead("vLLM's engine process is gone; restart this node") from error
+        except ValueError as error:
+            raise EngineError(f"vLLM refused the request: {error}") from error
+        finally:
+            await stream.aclose()
+
+    async def load(self, adapter: Adapter) -> None:
+        """Make an adapter resident; see `Engine.load`."""
+        try:
+            await self._llm.add_lora(_lora_request(adapter))
+        except Exception as error:  # vLLM forwards whatever its core process raised
+            if not self.is_alive():
+                raise EngineDead("vLLM's engine process is gone; restart this node") from error
+            raise EngineError(f"vLLM cannot load adapter {adapter.name}: {error}") from error
+
+    async def unload(self, adapter: Adapter) -> None:
+        """Forget an adapter."""
+        await self._llm.remove_lora(adapter.number)
+
+    def is_alive(self) -> bool:
+        """Whether the core process lives."""
+        return not self._is_closed and not self._llm.errored
+
+    async def close(self) -> None:
+        """Stop the core process and wait for it."""
+        if not self._is_closed:
+            self._is_closed = True
+            # In this thread, so that vLLM's output task is cancelled before it can see the end.
+            self._llm.shutdown()
+
+
+def _quiet_environment() -> None:
+    """Settings that vLLM reads from the environment when it is imported."""
+    defaults = {
+        # SlotMask speaks the interface of the V1 runner, on a GPU as on a CPU.
+        "VLLM_USE_V2_MODEL_RUNNER": "0",
+        "VLLM_CPU_KVCACHE_SPACE": CPU_KV_CACHE_GIB,
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _best_precision() -> Precision:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "fp32"
+    return "fp8" if torch.cuda.get_device_capability() >= FIRST_FP8_CAPABILITY else "bf16"
+
+
+def _positions(base: BaseModel) -> int:
+    config = layout.read_json(base.path / "config.json", "fetch the base model again")
+    return int(config.get("max_position_embeddings", MAX_MODEL_LEN))
+
+
+def _sampling_params(request: Request) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=request.sampling.temperature,
+        top_p=request.sampling.top_p,
+        repetition_penalty=request.sampling.repetition_penalty,
+        max_tokens=request.max_frames * tokens.FRAME,
+        stop_token_ids=[tokens.END_OF_SPEECH],
+        seed=request.seed,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _lora_request(adapter: Adapter | None) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    if adapter is None:
+        return None
+    return LoRARequest(adapter.name, adapter.number, str(adapter.path))
+
+
+def _delta(ids: list[int], reason: str | None) -> Delta:
+    """vLLM's output with the stop id taken off."""
+    finish: Finish | None = None
+    if reason == "stop":
+        finish = "stop"
+        with contextlib.suppress(ValueError):
+            ids.remove(tokens.END_OF_SPEECH)
+    elif reason == "length":
+        finish = "length"
+    elif reason is not None:
+        raise EngineError(f"vLLM ended the utterance: {reason}")
+    return Delta(ids, finish)

@@ -1,0 +1,96 @@
+"""Every error this project raises on purpose, and the exit code that the command line gives it.
+
+    OrpheusCloneError
+    ├── GateFailed          1   the voice was measured and is not good enough
+    ├── RecipeError         2   an option or a recipe is wrong
+    ├── DataError           3   recordings, transcripts or text cannot be used
+    │   ├── AudioError          a recording cannot be read or holds nothing
+    │   │   └── NoSpeechError   nobody speaks in it
+    │   ├── TranscriptError     transcripts and recordings do not match
+    │   ├── TextError           a text that cannot be spoken
+    │   └── TokenError          ids that are not a whole Orpheus sequence
+    ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or not what it says
+    ├── TrainingError       5   training cannot go on (a loss that is not a number)
+    ├── EngineError         6   the engine or a node cannot do what was asked
+    │   ├── EngineDead          its process is gone
+    │   └── NodeError           a node answered with an error, or not at all
+    └── MachineError        7   the machine lacks something: disk, port, memory, a package
+
+Exit code 70 is a bug of ours: the traceback is printed whole. 130 is Ctrl-C.
+"""
+
+
+class OrpheusCloneError(Exception):
+    """Base of all deliberate errors; the message says what, where and what to do next."""
+
+    exit_code = 70
+
+
+class GateFailed(OrpheusCloneError):
+    """A gate of the recipe failed, so the voice is not released."""
+
+    exit_code = 1
+
+
+class RecipeError(OrpheusCloneError):
+    """A recipe, a `--set` or an option has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(OrpheusCloneError):
+    """Recordings, transcripts or text that cannot be used."""
+
+    exit_code = 3
+
+
+class AudioError(DataError):
+    """A recording that cannot be read, or that holds no usable samples."""
+
+
+class NoSpeechError(AudioError):
+    """A waveform in which nobody speaks."""
+
+
+class TranscriptError(DataError):
+    """Transcripts that cannot be read or do not match the recordings."""
+
+
+class TextError(DataError):
+    """A text that cannot be spoken."""
+
+
+class TokenError(DataError):
+    """Token ids or codes that are not a whole, legal Orpheus sequence."""
+
+
+class ArtifactError(OrpheusCloneError):
+    """A base model, prepared data, run or bundle that is missing, incomplete or altered."""
+
+    exit_code = 4
+
+
+class TrainingError(OrpheusCloneError):
+    """Training that cannot go on."""
+
+    exit_code = 5
+
+
+class EngineError(OrpheusCloneError):
+    """An engine that cannot do what was asked."""
+
+    exit_code = 6
+
+
+class EngineDead(EngineError):
+    """The engine's process is gone; only a restart of the node helps."""
+
+
+class NodeError(EngineError):
+    """A node that answered with an error, or did not answer."""
+
+
+class MachineError(OrpheusCloneError):
+    """The machine lacks something: disk space, a free port, memory or a package."""
+
+    exit_code = 7

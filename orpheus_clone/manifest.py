@@ -1,0 +1,93 @@
+"""clips.jsonl and rejected.jsonl: what became of each recording, one JSON object a line.
+
+A broken line is named `file:line`. Reading back what was written gives the same clips.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from orpheus_clone import layout
+from orpheus_clone.errors import ArtifactError
+
+Split = Literal["train", "heldout"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording that was kept; times are of the trimmed clip unless they say source."""
+
+    id: str
+    text: str
+    source: str
+    """The recording's file, as it was named."""
+    key: str
+    """Hash of the recording's content and of the settings that shaped the clip."""
+    seconds: float
+    frames: int
+    source_head_ms: float
+    """Silence before the speech in the recording."""
+    source_tail_ms: float
+    split: Split
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.seconds <= 0:
+            raise ArtifactError(f"clip {self.id}: {self.frames} frames, {self.seconds} s")
+        if self.split not in ("train", "heldout"):
+            raise ArtifactError(f"clip {self.id}: split {self.split!r} is not train or heldout")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A recording or a transcript that was not kept, and why."""
+
+    id: str
+    source: str
+    reason: str
+
+
+def write_clips(path: Path, clips: Iterable[Clip]) -> None:
+    """Write clips.jsonl whole."""
+    _write(path, [asdict(clip) for clip in clips])
+
+
+def write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    """Write rejected.jsonl whole."""
+    _write(path, [asdict(entry) for entry in rejected])
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """The clips of clips.jsonl; ArtifactError names a broken line."""
+    names = {field.name for field in fields(Clip)}
+    clips = []
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}:{number}"
+        try:
+            data: Any = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"{where}: is not JSON ({error}); run prepare again") from None
+        if not isinstance(data, dict) or set(data) != names:
+            raise ArtifactError(f"{where}: is not a clip; run prepare again")
+        try:
+            clips.append(Clip(**data))
+        except (ArtifactError, TypeError) as error:
+            raise ArtifactError(f"{where}: {error}; run prepare again") from None
+    return clips
+
+
+def split_of(key: str, fraction: float) -> Split:
+    """Held out or not, by the clip's own hash: adding recordings moves no other clip."""
+    return "heldout" if int(key[:8], 16) < fraction * 2**32 else "train"
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; run prepare again") from None
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    layout.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

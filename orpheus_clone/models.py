@@ -1,0 +1,270 @@
+"""Base models by name: where their files come from, what they are, and their digests.
+
+    name         files                                        codec                 licence
+    nano         made on this machine from a seed             in its codec/         Apache-2.0 (ours)
+    orpheus-3b   canopylabs/orpheus-3b-0.1-ft (gated) or      snac_24khz (MIT)      Apache-2.0, and
+                 the mirror unsloth/orpheus-3b-0.1-ft                               Llama 3.2's
+    PATH         a directory with the same files              codec/ in it, or snac_24khz
+
+Code above this module never asks which base it has; what differs is in `BaseModel`.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orpheus_clone import layout, nano, text, tokens
+from orpheus_clone.errors import ArtifactError, RecipeError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MODEL_FILES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+               "special_tokens_map.json", "model*.safetensors", "model.safetensors.index.json"]  # fmt: skip
+"""What a base model needs of its hub repository. The 3B's also holds optimiser states: 100 GB."""
+
+CODEC_FILES = ["config.json", "pytorch_model.bin", "model.safetensors"]
+SNAC_HUB = "hubertsiuzdak/snac_24khz"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a base model before its files are here."""
+
+    name: str
+    hubs: tuple[str, ...]
+    licence: str
+    language: str
+    voices: tuple[str, ...]
+    tags: tuple[str, ...]
+    about: str
+
+
+ORPHEUS_3B = Known(
+    name="orpheus-3b",
+    hubs=("canopylabs/orpheus-3b-0.1-ft", "unsloth/orpheus-3b-0.1-ft"),
+    licence="Apache-2.0, on Llama 3.2 (Llama 3.2 Community License: accept it on the hub)",
+    language="en",
+    voices=("tara", "leah", "jess", "leo", "dan", "mia", "zac", "zoe"),
+    tags=("laugh", "chuckle", "sigh", "cough", "sniffle", "groan", "yawn", "gasp"),
+    about="the real one: 3 B parameters, needs a GPU",
+)
+NANO = Known(
+    name="nano",
+    hubs=(),
+    licence="Apache-2.0 (made by this project)",
+    language="en",
+    voices=nano.VOICES,
+    tags=(),
+    about="a random stand-in that speaks noise: for trying and testing the pipeline on a CPU",
+)
+KNOWN = {known.name: known for known in (NANO, ORPHEUS_3B)}
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base model whose files are on this machine."""
+
+    name: str
+    path: Path
+    codec_path: Path
+    digest: str
+    """SHA-256 over its weights, configuration and tokenizer: adapters name the base they fit."""
+    codec_digest: str
+    language: str
+    voices: tuple[str, ...]
+    tags: tuple[str, ...]
+    is_random: bool
+    """Its weights were never trained, so nothing about how it speaks can be measured."""
+
+    def tokenizer(self) -> "Tokenizer":
+        """The text side; control tokens written out in a text are taken as plain characters."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.path / "tokenizer.json"))
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+
+def prompt_ids(tokenizer: "Tokenizer", voice: str, spoken: str, tags: tuple[str, ...]) -> list[int]:
+    """The ids a model goes on from to say `spoken` in `voice`; TextError where it cannot be said."""
+    return tokens.prompt(tokenizer.encode(f"{voice}: {text.clean(spoken, tags)}").ids)
+
+
+def cache_dir() -> Path:
+    """Where models are kept: $ORPHEUS_CLONE_CACHE, else ~/.cache/orpheus-clone."""
+    chosen = os.environ.get("ORPHEUS_CLONE_CACHE")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "orpheus-clone"
+
+
+def locate(name: str, say: Callable[[str], None] = lambda _: None) -> BaseModel:
+    """A base model by name or path, fetched or made if it is not here yet.
+
+    `say` is told before anything that takes long. ArtifactError says what to do where the files
+    cannot be had; RecipeError where the name means nothing.
+    """
+    if name == NANO.name:
+        return _described(name, _nano_dir(say), ORPHEUS_3B)
+    if name in KNOWN:
+        known = KNOWN[name]
+        return _described(name, _fetch_base(known, say), known)
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        raise RecipeError(
+            f"base model {name!r} is neither a known name ({', '.join(KNOWN)}) nor a directory"
+        )
+    return _described(name, path.resolve(), ORPHEUS_3B)
+
+
+def is_here(known: Known) -> bool:
+    """Whether `locate` would find the files without fetching or making them."""
+    if known is NANO:
+        return _nano_path().is_dir()
+    return any(_hub_snapshot(hub, MODEL_FILES, local_only=True) is not None for hub in known.hubs)
+
+
+def _described(name: str, path: Path, known: Known) -> BaseModel:
+    for needed in ("config.json", "tokenizer.json"):
+        if not (path / needed).is_file():
+            raise ArtifactError(f"{path / needed} is missing: {path} is not a base model")
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        raise ArtifactError(f"{path} holds no *.safetensors; pickled weights are not loaded")
+    _check_vocabulary(path)
+    codec_path = _codec_path(path)
+    facts = _facts(path, known)
+    return BaseModel(
+        name=name,
+        path=path,
+        codec_path=codec_path,
+        digest=_digest([*weights, path / "config.json", path / "tokenizer.json"]),
+        codec_digest=_digest(sorted(p for p in codec_path.iterdir() if p.name in CODEC_FILES)),
+        **facts,
+    )
+
+
+def _facts(path: Path, known: Known) -> dict[str, Any]:
+    """Voices, tags, language: from base.json where there is one, else Orpheus-3B's."""
+    if not (path / "base.json").is_file():
+        return {
+            "language": known.language,
+            "voices": known.voices,
+            "tags": known.tags,
+            "is_random": False,
+        }
+    facts = layout.read_json(path / "base.json", "fetch the base model again")
+    return {
+        "language": str(facts["language"]),
+        "voices": tuple(facts["voices"]),
+        "tags": tuple(facts["tags"]),
+        "is_random": bool(facts["is_random"]),
+    }
+
+
+def _check_vocabulary(path: Path) -> None:
+    size = layout.read_json(path / "config.json", "fetch the base model again").get("vocab_size")
+    if not isinstance(size, int) or size < tokens.AUDIO_END:
+        raise ArtifactError(
+            f"{path}: has a vocabulary of {size}, but Orpheus's audio ids end at "
+            f"{tokens.AUDIO_END - 1}; this is not an Orpheus model"
+        )
+
+
+def _digest(files: list[Path]) -> str:
+    """SHA-256 over names and contents; contents are hashed once and remembered by size and time."""
+    return layout.sha256_json({file.name: _file_digest(file) for file in files})
+
+
+def _file_digest(file: Path) -> str:
+    stat = file.stat()
+    if stat.st_size < 64 * 2**20:
+        return layout.sha256_file(file)
+    key = layout.sha256_json([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+    remembered = cache_dir() / "digests" / key
+    if not remembered.is_file():
+        layout.write_text(remembered, layout.sha256_file(file))
+    return remembered.read_text(encoding="utf-8")
+
+
+def _nano_path() -> Path:
+    return cache_dir() / f"nano-{nano.REVISION}"
+
+
+def _nano_dir(say: Callable[[str], None]) -> Path:
+    path = _nano_path()
+    if not path.is_dir():
+        say("making the nano base model (once, a few seconds)")
+        with layout.atomic_dir(path) as temporary:
+            nano.make(temporary)
+    return path
+
+
+def _fetch_base(known: Known, say: Callable[[str], None]) -> Path:
+    problems = []
+    for hub in known.hubs:
+        here = _hub_snapshot(hub, MODEL_FILES, local_only=True)
+        if here is not None and any(here.glob("*.safetensors")):
+            return here
+    for hub in known.hubs:
+        say(f"fetching {hub} from the hub (several GB; licence: {known.licence})")
+        try:
+            return _hub_download(hub, MODEL_FILES)
+        except (OSError, ValueError) as error:
+            problems.append(f"{hub}: {_first_line(error)}")
+    raise ArtifactError(
+        f"{known.name} cannot be fetched ({'; '.join(problems)}). Accept the licence at "
+        f"https://huggingface.co/{known.hubs[0]} and set HF_TOKEN, or download it elsewhere and "
+        "pass --base PATH"
+    )
+
+
+def _codec_path(base: Path) -> Path:
+    """The codec beside the base, at $ORPHEUS_CLONE_SNAC, or from the hub."""
+    if (base / "codec").is_dir():
+        return base / "codec"
+    chosen = os.environ.get("ORPHEUS_CLONE_SNAC")
+    if chosen:
+        path = Path(chosen).expanduser()
+        if not (path / "config.json").is_file():
+            raise ArtifactError(f"ORPHEUS_CLONE_SNAC={chosen}: holds no config.json")
+        return path
+    try:
+        return _hub_snapshot(SNAC_HUB, CODEC_FILES, local_only=True) or _hub_download(
+            SNAC_HUB, CODEC_FILES
+        )
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"the SNAC codec ({SNAC_HUB}, MIT) cannot be fetched: {_first_line(error)}. Put its "
+            f"config.json and pytorch_model.bin into {base / 'codec'}, or name their directory in "
+            "ORPHEUS_CLONE_SNAC"
+        ) from error
+
+
+def _hub_download(repo: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repo, allow_patterns=patterns))
+
+
+def _hub_snapshot(repo: str, patterns: list[str], *, local_only: bool) -> Path | None:
+    """The snapshot in the hub's local cache, if it is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, allow_patterns=patterns, local_files_only=local_only))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def describe(known: Known) -> dict[str, Any]:
+    """Plain facts about a known base, for `models --json`."""
+    facts: dict[str, Any] = json.loads(json.dumps(known.__dict__))
+    return facts | {"here": is_here(known)}

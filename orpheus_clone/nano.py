@@ -1,0 +1,137 @@
+"""nano: a stand-in for Orpheus that runs on a laptop, made from a seed in a few seconds.
+
+It has Orpheus's vocabulary, ids, prompts and file formats, and SNAC's strides, in random weights:
+what it says is noise. It is for trying the pipeline and testing it, never for judging Orpheus.
+
+    nano/
+      config.json model.safetensors       a Llama of 10 M parameters, 156 940 ids, tied embeddings
+      tokenizer.json                      one token a byte, Orpheus's control tokens at their ids
+      base.json                           what models.py should know about it
+      codec/config.json model.safetensors SNAC: strides 2,4,8,8, codebooks 3 x 4096 at 4,2,1
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orpheus_clone import tokens
+
+REVISION = "random-1"
+"""Changes whenever the files that `make` writes change; part of the cache's path."""
+
+VOICES = ("ada", "ben", "cleo", "dov")
+SEED = 20_26
+
+LLAMA: dict[str, Any] = {
+    "vocab_size": tokens.VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 8192,
+    "rope_theta": 500_000.0,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "initializer_range": 0.1,
+    "bos_token_id": tokens.BEGIN_OF_TEXT,
+    "eos_token_id": tokens.END_OF_SPEECH,
+    "pad_token_id": tokens.PAD,
+}
+
+SNAC: dict[str, Any] = {
+    "sampling_rate": tokens.SAMPLE_RATE,
+    "encoder_dim": 8,
+    "encoder_rates": [2, 4, 8, 8],
+    "decoder_dim": 64,
+    "decoder_rates": [8, 8, 4, 2],
+    "attn_window_size": None,
+    "codebook_size": tokens.CODEBOOK,
+    "codebook_dim": 8,
+    "vq_strides": [4, 2, 1],
+    "noise": True,
+    "depthwise": True,
+}
+
+_CONTROL = {
+    tokens.BEGIN_OF_TEXT: "<|begin_of_text|>",
+    128_001: "<|end_of_text|>",
+    tokens.END_OF_TEXT: "<|eot_id|>",
+    **{128_256 + n: f"<custom_token_{n}>" for n in range(10)},
+}
+
+
+def make(out: Path) -> None:
+    """Write nano's files into the existing directory `out`; the same bytes for the same libraries."""
+    _write_llama(out)
+    (out / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": True}
+    (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (out / "codec").mkdir()
+    _write_snac(out / "codec")
+
+
+def tokenizer_json() -> str:
+    """A byte-level tokenizer whose control tokens have Orpheus's ids; it adds 128000 by itself."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: i for i, symbol in enumerate(alphabet)}
+    vocabulary |= {name: i for i, name in _CONTROL.items()}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in _CONTROL.values()])
+    begin = _CONTROL[tokens.BEGIN_OF_TEXT]
+    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single=f"{begin} $A", special_tokens=[(begin, tokens.BEGIN_OF_TEXT)]
+    )
+    return tokenizer.to_str(pretty=False)
+
+
+def _write_llama(out: Path) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = LlamaForCausalLM(LlamaConfig(**LLAMA))
+    model.save_pretrained(out, safe_serialization=True)
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    config.pop("transformers_version", None)  # a digest that changes with a library helps nobody
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_snac(out: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from snac import SNAC as Snac
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(SEED)
+        codec = Snac(**SNAC).eval()
+        _spread_codes(codec)
+        _turn_down(codec)
+    (out / "config.json").write_text(json.dumps(SNAC, indent=2) + "\n", encoding="utf-8")
+    save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "model.safetensors")
+
+
+def _spread_codes(codec: Any) -> None:
+    """Centre each quantizer's input on noise; else a random encoder gives one code for anything."""
+    import torch
+
+    seconds = torch.arange(2 * tokens.SAMPLE_RATE) / tokens.SAMPLE_RATE
+    loudness = (0.5 + 0.5 * torch.sin(2 * torch.pi * 3 * seconds)) * 0.2
+    residual = codec.encoder(codec.preprocess((torch.randn(len(seconds)) * loudness)[None, None]))
+    for quantizer in codec.quantizer.quantizers:
+        pooled = torch.nn.functional.avg_pool1d(residual, quantizer.stride, quantizer.stride)
+        quantizer.in_proj.bias -= quantizer.in_proj(pooled).mean(dim=(0, 2))
+        residual = residual - quantizer(residual)[0]
+
+
+def _turn_down(codec: Any) -> None:
+    """Random weights decode to noise near full scale; make it bearable for whoever plays it."""
+    from torch.nn import Conv1d
+
+    last = [module for module in codec.decoder.modules() if isinstance(module, Conv1d)][-1]
+    last.parametrizations.weight.original0.mul_(0.05)

@@ -1,0 +1,94 @@
+"""Text and voice to sound, as tokens come: the one path that eval, say and serve all run.
+
+    text ─▶ utterances ─▶ prompt ids ─▶ engine ─▶ tokens ─▶ StreamDecoder ─▶ Chunk, Chunk, …
+
+A text longer than the model speaks well in one go is cut into utterances, spoken one after the
+other. Samples out are frames x 2048 for every utterance, short ones included.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+
+from orpheus_clone import models, text, tokens
+from orpheus_clone.audio import Waveform
+from orpheus_clone.codec import Codec, StreamDecoder
+from orpheus_clone.engine.base import Adapter, Engine, Finish, Request
+from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Sampling
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks: the name in the prompt, and the adapter (none for a stock voice)."""
+
+    name: str
+    adapter: Adapter | None = None
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What became ready: samples of shape (n,), often none, and how many tokens came in."""
+
+    samples: Waveform
+    tokens: int
+    finish: Finish | None = None
+    """Set on the last chunk of each utterance."""
+
+
+class Speaker:
+    """An engine, a codec and a tokenizer that belong together."""
+
+    def __init__(self, engine: Engine, codec: Codec, base: BaseModel) -> None:
+        self.engine = engine
+        self.base = base
+        self._codec = codec
+        self._tokenizer = base.tokenizer()
+
+    def plan(self, spoken: str, voice: Voice) -> list[list[int]]:
+        """The prompts that `spoken` becomes; raises TextError before any sound is made."""
+        cleaned = text.clean(spoken, self.base.tags)
+        return [
+            models.prompt_ids(self._tokenizer, voice.name, piece, self.base.tags)
+            for piece in text.utterances(cleaned)
+        ]
+
+    async def speak(
+        self, spoken: str, voice: Voice, *, seed: int | None = None, max_seconds: float | None = None
+    ) -> AsyncIterator[Chunk]:
+        """Sound of `spoken`, as it comes; closing the iterator stops the engine's work at once."""
+        frames = max_frames(max_seconds or voice.sampling.max_seconds)
+        for prompt in self.plan(spoken, voice):
+            request = Request(prompt, voice.sampling, frames, voice.adapter, seed)
+            async with aclosing(self._utterance(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def say(
+        self, spoken: str, voice: Voice, *, seed: int | None = None, max_seconds: float | None = None
+    ) -> Waveform:
+        """All of `spoken` at once, shape (samples,)."""
+        async with aclosing(
+            self.speak(spoken, voice, seed=seed, max_seconds=max_seconds)
+        ) as chunks:
+            return np.concatenate([chunk.samples async for chunk in chunks])
+
+    async def _utterance(self, request: Request) -> AsyncIterator[Chunk]:
+        decoder = StreamDecoder(self._codec)
+        async with aclosing(self.engine.generate(request)) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                samples = await asyncio.to_thread(decoder.push, delta.tokens)
+                if delta.finish is not None:
+                    rest = await asyncio.to_thread(decoder.finish)
+                    samples = np.concatenate([samples, rest])
+                yield Chunk(samples, len(delta.tokens), delta.finish)
+
+
+def max_frames(seconds: float) -> int:
+    """Whole frames in `seconds`, at least one."""
+    return max(1, math.floor(seconds * tokens.SAMPLE_RATE / tokens.FRAME_SAMPLES))
