@@ -16,9 +16,8 @@ from orpheus_clone.tokens import SAMPLE_RATE
 
 Waveform = NDArray[np.float32]
 
-SUFFIXES = frozenset(
-    ".wav .flac .ogg .opus .mp3 .m4a .aac .mp4 .webm .mka .mkv .mov .aiff .aif .caf .g722 .wma".split()
-)
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm"})
+SUFFIXES |= {".mka", ".mkv", ".mov", ".aiff", ".aif", ".caf", ".g722", ".wma"}
 """What is taken for a recording when a folder is given."""
 
 _FORMAT_OF_SUFFIX = {".g722": "g722"}

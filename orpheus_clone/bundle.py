@@ -9,14 +9,12 @@ A bundle is immutable, and its name carries the SHA-256 over its files: equal na
 Nothing in it is ever unpickled, and no path comes from its content.
 """
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from orpheus_clone import layout
-from orpheus_clone.engine.base import Adapter
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
@@ -31,6 +29,20 @@ MAX_RANK = 16
 """Nodes reserve room for this rank; a larger one wastes memory and time on all of them."""
 
 Proof = Literal["proven", "unproven"]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA on disk; immutable, so its name carries the digest of its content."""
+
+    name: str
+    path: Path
+    digest: str
+
+    @property
+    def number(self) -> int:
+        """vLLM's integer id, from the digest so that equal content has an equal id; 1 to 2^31."""
+        return int(self.digest[:8], 16) % (2**31 - 1) + 1
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ def write(out: Path, card: VoiceCard, adapter: Path) -> Bundle:
 
 
 def read(path: Path) -> Bundle:
-    """A bundle from disk, its content checked against its name; ArtifactError if anything is off."""
+    """A bundle from disk, checked against its name; ArtifactError if anything is off."""
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pkl", ".pth")))
     if pickled:
@@ -186,12 +198,12 @@ def _check_tensors(weights: Path, rank: int) -> None:
                 tensor = file.get_tensor(name)
                 side = 0 if ".lora_A." in name else 1
                 if ".lora_" not in name or tensor.ndim != 2 or tensor.shape[side] != rank:
-                    raise ArtifactError(f"{weights}: {name} {tuple(tensor.shape)} is no LoRA tensor")
+                    raise ArtifactError(
+                        f"{weights}: {name} {tuple(tensor.shape)} is no LoRA tensor"
+                    )
                 if not torch.isfinite(tensor).all():
                     raise ArtifactError(f"{weights}: {name} holds values that are not numbers")
     except SafetensorError as error:
         raise ArtifactError(f"{weights}: is not safetensors: {error}") from None
     if not names or len(names) % (2 * len(PROJECTIONS)):
         raise ArtifactError(f"{weights}: holds {len(names)} tensors, not 14 for each layer")
-
-

@@ -61,7 +61,8 @@ class Codec:
         """
         if len(samples) == 0 or len(samples) % FRAME_SAMPLES:
             raise AudioError(
-                f"{len(samples)} samples are not whole frames of {FRAME_SAMPLES}; pad with room tone"
+                f"{len(samples)} samples are not whole frames of {FRAME_SAMPLES}; "
+                "pad with room tone"
             )
         with self._torch.inference_mode():
             wave = self._torch.from_numpy(np.ascontiguousarray(samples)).to(self._device)

@@ -9,7 +9,7 @@
     │   ├── TranscriptError     transcripts and recordings do not match
     │   ├── TextError           a text that cannot be spoken
     │   └── TokenError          ids that are not a whole Orpheus sequence
-    ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or not what it says
+    ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or altered
     ├── TrainingError       5   training cannot go on (a loss that is not a number)
     ├── EngineError         6   the engine or a node cannot do what was asked
     │   ├── EngineDead          its process is gone

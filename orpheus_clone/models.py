@@ -1,7 +1,7 @@
 """Base models by name: where their files come from, what they are, and their digests.
 
     name         files                                        codec                 licence
-    nano         made on this machine from a seed             in its codec/         Apache-2.0 (ours)
+    nano         made on this machine from a seed             in its codec/         Apache-2.0
     orpheus-3b   canopylabs/orpheus-3b-0.1-ft (gated) or      snac_24khz (MIT)      Apache-2.0, and
                  the mirror unsloth/orpheus-3b-0.1-ft                               Llama 3.2's
     PATH         a directory with the same files              codec/ in it, or snac_24khz
@@ -22,8 +22,15 @@ from orpheus_clone.errors import ArtifactError, RecipeError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MODEL_FILES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-               "special_tokens_map.json", "model*.safetensors", "model.safetensors.index.json"]  # fmt: skip
+MODEL_FILES = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+]
 """What a base model needs of its hub repository. The 3B's also holds optimiser states: 100 GB."""
 
 CODEC_FILES = ["config.json", "pytorch_model.bin", "model.safetensors"]
@@ -90,7 +97,7 @@ class BaseModel:
 
 
 def prompt_ids(tokenizer: "Tokenizer", voice: str, spoken: str, tags: tuple[str, ...]) -> list[int]:
-    """The ids a model goes on from to say `spoken` in `voice`; TextError where it cannot be said."""
+    """The ids a model goes on from to say `spoken`; TextError where it cannot be said."""
     return tokens.prompt(tokenizer.encode(f"{voice}: {text.clean(spoken, tags)}").ids)
 
 

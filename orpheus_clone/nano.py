@@ -62,7 +62,7 @@ _CONTROL = {
 
 
 def make(out: Path) -> None:
-    """Write nano's files into the existing directory `out`; the same bytes for the same libraries."""
+    """Write nano's files into the existing directory `out`; equal libraries, equal bytes."""
     _write_llama(out)
     (out / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": True}
@@ -79,11 +79,11 @@ def tokenizer_json() -> str:
     vocabulary = {symbol: i for i, symbol in enumerate(alphabet)}
     vocabulary |= {name: i for i, name in _CONTROL.items()}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in _CONTROL.values()])
     begin = _CONTROL[tokens.BEGIN_OF_TEXT]
-    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+    tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A", special_tokens=[(begin, tokens.BEGIN_OF_TEXT)]
     )
     return tokenizer.to_str(pretty=False)
@@ -103,13 +103,13 @@ def _write_llama(out: Path) -> None:
 
 
 def _write_snac(out: Path) -> None:
+    import snac
     import torch
     from safetensors.torch import save_file
-    from snac import SNAC as Snac
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        codec = Snac(**SNAC).eval()
+        codec = snac.SNAC(**SNAC).eval()
         _spread_codes(codec)
         _turn_down(codec)
     (out / "config.json").write_text(json.dumps(SNAC, indent=2) + "\n", encoding="utf-8")
@@ -133,5 +133,5 @@ def _turn_down(codec: Any) -> None:
     """Random weights decode to noise near full scale; make it bearable for whoever plays it."""
     from torch.nn import Conv1d
 
-    last = [module for module in codec.decoder.modules() if isinstance(module, Conv1d)][-1]
+    last: Any = [module for module in codec.decoder.modules() if isinstance(module, Conv1d)][-1]
     last.parametrizations.weight.original0.mul_(0.05)

@@ -23,7 +23,9 @@ from orpheus_clone.errors import RecipeError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
 
 class Prepare(_Section):
@@ -140,7 +142,7 @@ class Recipe(_Section):
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe at `path` (or the defaults) with `key.sub=value` overrides; RecipeError if wrong."""
+    """The recipe at `path` (or the defaults) with `key.sub=value` overrides."""
     tree: dict[str, Any] = {}
     where = "--set"
     if path is not None:
@@ -225,5 +227,3 @@ def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     for name, child in _sections(section).items():
         keys.extend(_all_keys(child, f"{prefix}{name}."))
     return keys
-
-

@@ -66,7 +66,8 @@ def levels_dbfs(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
         x = np.pad(x, (0, window - len(x)))
     x = x - x.mean()
     power = np.lib.stride_tricks.sliding_window_view(x**2, window)[::hop].mean(axis=1)
-    return 10 * np.log10(np.maximum(power, 10 ** (_DIGITAL_SILENCE_DBFS / 10)))
+    floored = np.maximum(power, 10 ** (_DIGITAL_SILENCE_DBFS / 10))
+    return np.asarray(10 * np.log10(floored))
 
 
 def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:

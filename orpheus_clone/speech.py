@@ -8,16 +8,17 @@ other. Samples out are frames x 2048 for every utterance, short ones included.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from orpheus_clone import models, text, tokens
 from orpheus_clone.audio import Waveform
+from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec import Codec, StreamDecoder
-from orpheus_clone.engine.base import Adapter, Engine, Finish, Request
+from orpheus_clone.engine.base import Engine, Finish, Request
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
@@ -28,7 +29,7 @@ class Voice:
 
     name: str
     adapter: Adapter | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class Speaker:
         ]
 
     async def speak(
-        self, spoken: str, voice: Voice, *, seed: int | None = None, max_seconds: float | None = None
-    ) -> AsyncIterator[Chunk]:
+        self,
+        spoken: str,
+        voice: Voice,
+        *,
+        seed: int | None = None,
+        max_seconds: float | None = None,
+    ) -> AsyncGenerator[Chunk, None]:
         """Sound of `spoken`, as it comes; closing the iterator stops the engine's work at once."""
         frames = max_frames(max_seconds or voice.sampling.max_seconds)
         for prompt in self.plan(spoken, voice):
@@ -70,7 +76,12 @@ class Speaker:
                     yield chunk
 
     async def say(
-        self, spoken: str, voice: Voice, *, seed: int | None = None, max_seconds: float | None = None
+        self,
+        spoken: str,
+        voice: Voice,
+        *,
+        seed: int | None = None,
+        max_seconds: float | None = None,
     ) -> Waveform:
         """All of `spoken` at once, shape (samples,)."""
         async with aclosing(
@@ -78,9 +89,9 @@ class Speaker:
         ) as chunks:
             return np.concatenate([chunk.samples async for chunk in chunks])
 
-    async def _utterance(self, request: Request) -> AsyncIterator[Chunk]:
+    async def _utterance(self, request: Request) -> AsyncGenerator[Chunk, None]:
         decoder = StreamDecoder(self._codec)
-        async with aclosing(self.engine.generate(request)) as deltas:  # type: ignore[type-var]
+        async with aclosing(self.engine.generate(request)) as deltas:
             async for delta in deltas:
                 samples = await asyncio.to_thread(decoder.push, delta.tokens)
                 if delta.finish is not None:

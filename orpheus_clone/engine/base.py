@@ -7,30 +7,17 @@ of the slot whose turn it is, and the stop id only between frames. So a stream i
 and the stop id itself is never among the tokens that come out.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from orpheus_clone import tokens
+from orpheus_clone.bundle import Adapter
 from orpheus_clone.errors import EngineError
 from orpheus_clone.recipe import Sampling
 
 Finish = Literal["stop", "length"]
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A LoRA on disk; immutable, so its name carries the digest of its content."""
-
-    name: str
-    path: Path
-    digest: str
-
-    @property
-    def number(self) -> int:
-        """vLLM's integer id, from the digest so that equal content has an equal id; 1 to 2^31."""
-        return int(self.digest[:8], 16) % (2**31 - 1) + 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,7 @@ class Engine(Protocol):
 
     info: EngineInfo
 
-    def generate(self, request: Request) -> AsyncIterator[Delta]:
+    def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream an utterance; closing the iterator frees its place at once.
 
         Raises EngineDead if the engine's process is gone.

@@ -6,12 +6,12 @@ open at a time; there is no batching and no claim to speed.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from orpheus_clone import tokens
+from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
-    Adapter,
     Delta,
     EngineInfo,
     Request,
@@ -40,7 +40,7 @@ class HfEngine:
         precision = "bf16" if self._device == "cuda" else "fp32"
         self.info = EngineInfo("hf", hardware_name(), precision)
 
-    async def generate(self, request: Request) -> AsyncIterator[Delta]:
+    async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream an utterance; see `Engine.generate`."""
         if request.adapter is not None:
             await self.load(request.adapter)

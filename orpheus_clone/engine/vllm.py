@@ -10,12 +10,12 @@ bf16; fp16 audibly muffles. On a CPU they are float32.
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 from orpheus_clone import layout, tokens
+from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
-    Adapter,
     Delta,
     EngineInfo,
     Finish,
@@ -71,7 +71,7 @@ class VllmEngine:
         self.info = EngineInfo("vllm", hardware_name(), self._precision)
         self._is_closed = False
 
-    async def generate(self, request: Request) -> AsyncIterator[Delta]:
+    async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream an utterance; see `Engine.generate`."""
         from vllm.v1.engine.exceptions import EngineDeadError
 

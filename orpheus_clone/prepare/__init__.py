@@ -1,0 +1,1 @@
+"""prepare: recordings and transcripts to a corpus that trains."""

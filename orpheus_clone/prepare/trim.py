@@ -1,0 +1,79 @@
+"""Cut a recording to its speech, with room tone around it, to whole frames.
+
+    recording   ~~~~~~~~~~~~~~speech speech~~~~~~~~~~~~~~~~~~~
+    clip                  [50]speech speech[100   ]+ up to one frame
+                          └ head ┘               └ tail ┘ room tone, to a multiple of 2048 samples
+
+The head is what a model learns to wait before it speaks, and the tail what it learns to add. What
+the recording lacks is filled with its own room tone, mirrored, or with faint noise where it has
+none: never with digital zeros, which become a token attractor.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orpheus_clone import silence
+from orpheus_clone.audio import Waveform
+from orpheus_clone.silence import SpeechSpan
+from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
+
+FAINT_DBFS = -66.0
+"""Level of the noise that stands in for room tone where a recording has none."""
+_SHORTEST_TONE_MS = 20.0
+_ZERO_RUN = 120
+"""5 ms: shorter runs of zeros happen in quiet 16-bit recordings."""
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """A clip of whole frames, and where speech lay in the recording."""
+
+    samples: Waveform
+    source: SpeechSpan
+
+
+def trim(recording: Waveform, head_ms: float, tail_ms: float) -> Trimmed:
+    """Trim a 24 kHz recording of shape (samples,); NoSpeechError where nobody speaks."""
+    span = silence.speech_span(recording, SAMPLE_RATE)
+    start = _samples(span.onset_ms) - _samples(head_ms)
+    end = _samples(span.offset_ms) + _samples(tail_ms)
+    end += -(end - start) % FRAME_SAMPLES
+    tone = _room_tone(recording, span)
+    pieces = [
+        _fill(tone, max(0, -start)),
+        recording[max(0, start) : end],
+        _fill(tone, max(0, end - len(recording))),
+    ]
+    return Trimmed(np.concatenate(pieces), span)
+
+
+def zero_samples(samples: Waveform) -> int:
+    """How many samples lie in runs of at least 5 ms of exact zeros."""
+    is_zero = np.concatenate([[False], samples == 0, [False]]).astype(np.int8)
+    runs = np.flatnonzero(np.diff(is_zero)).reshape(-1, 2)
+    lengths = runs[:, 1] - runs[:, 0]
+    return int(lengths[lengths >= _ZERO_RUN].sum())
+
+
+def _samples(ms: float) -> int:
+    return round(ms * SAMPLE_RATE / 1000)
+
+
+def _room_tone(recording: Waveform, span: SpeechSpan) -> Waveform:
+    """The longer of the silences around the speech, or faint noise where there is none."""
+    head = recording[: _samples(span.onset_ms)]
+    tail = recording[_samples(span.offset_ms) :]
+    longer = head if len(head) >= len(tail) else tail
+    if len(longer) >= _samples(_SHORTEST_TONE_MS) and zero_samples(longer) == 0:
+        return longer
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 4)
+    return (noise * 10 ** (FAINT_DBFS / 20)).astype(np.float32)
+
+
+def _fill(tone: Waveform, n: int) -> Waveform:
+    """`n` samples of `tone`, there and back again so that it has no seams."""
+    if n == 0:
+        return np.zeros(0, np.float32)
+    there_and_back = np.concatenate([tone, tone[::-1]])
+    return np.resize(there_and_back, n).astype(np.float32)

@@ -1,0 +1,1 @@
+"""train: a LoRA adapter of a prepared corpus."""

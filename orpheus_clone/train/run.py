@@ -1,0 +1,93 @@
+"""train, from top to bottom: read rows, load the base, take the steps, save the adapter.
+
+Killed anywhere, it goes on from the last checkpoint; finished, it does nothing.
+"""
+
+from orpheus_clone import layout
+from orpheus_clone import recipe as recipes
+from orpheus_clone.engine.base import hardware_name
+from orpheus_clone.errors import ArtifactError
+from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
+from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Recipe
+from orpheus_clone.train import checkpoint
+from orpheus_clone.train.dataset import read_rows
+from orpheus_clone.train.loop import Loop, Report
+from orpheus_clone.train.model import pick_precision, save_adapter, with_lora
+from orpheus_clone.train.plot import plot_loss
+
+
+def is_done(data: PreparedDir, out: RunDir, recipe: Recipe, base: BaseModel) -> bool:
+    """Whether `out` holds the finished run of just these settings, data and base."""
+    if not out.stamp_file.is_file():
+        return False
+    stamp = out.stamp()
+    made_of = (stamp.recipe_digest, stamp.data_digest, stamp.base_digest)
+    return made_of == (_train_digest(recipe), data.stamp().data_digest, base.digest)
+
+
+def train(
+    data: PreparedDir,
+    out: RunDir,
+    *,
+    recipe: Recipe,
+    base: BaseModel,
+    report: Report = lambda _step: None,
+) -> RunStamp:
+    """Fit an adapter to a prepared corpus; returns the stamp that says how."""
+    import torch
+
+    prepared = data.stamp()
+    _check_base(data, base)
+    if is_done(data, out, recipe, base):
+        # What is not part of training, gates for instance, may have changed.
+        layout.write_text(out.recipe, recipes.dump(recipe))
+        return out.stamp()
+    rows = read_rows(data, "train", prepared.voice, base)
+    heldout = read_rows(data, "heldout", prepared.voice, base)
+    torch.manual_seed(recipe.train.seed)
+    precision = pick_precision(recipe.train.precision)
+    loop = Loop(
+        with_lora(base, recipe.train.lora, precision), rows, heldout, recipe.train, precision
+    )
+    identity = layout.sha256_json([_train_digest(recipe), prepared.data_digest, base.digest])
+    with layout.disk_errors(out.root):
+        out.stamp_file.unlink(missing_ok=True)
+        layout.write_text(out.recipe, recipes.dump(recipe))
+        checkpoint.forget_others(out.checkpoints, identity)
+        start = checkpoint.resume(out.checkpoints, identity, loop.training)
+        loop.run(start, out.metrics, out.checkpoints, identity, report)
+        adapter_digest = save_adapter(loop.model, out.adapter, base.name)
+        plot_loss(out.metrics, out.loss_plot)
+    stamp = RunStamp(
+        voice=prepared.voice,
+        language=prepared.language,
+        base=base.name,
+        base_digest=base.digest,
+        data_digest=prepared.data_digest,
+        recipe_digest=_train_digest(recipe),
+        steps=loop.steps,
+        epochs=recipe.train.epochs,
+        seed=recipe.train.seed,
+        heldout_loss=round(loop.heldout_loss(), 6),
+        adapter_digest=adapter_digest,
+        hardware=hardware_name(),
+        consent=prepared.consent,
+        versions=layout.versions(),
+    )
+    layout.write_stamp(out.stamp_file, stamp)
+    return stamp
+
+
+def _train_digest(recipe: Recipe) -> str:
+    """Only what shapes the adapter: a changed gate is no reason to train again."""
+    return layout.sha256_json(recipe.train.model_dump())
+
+
+def _check_base(data: PreparedDir, base: BaseModel) -> None:
+    stamp = data.stamp()
+    if stamp.base_digest != base.digest or stamp.codec_digest != base.codec_digest:
+        raise ArtifactError(
+            f"{data.root} was prepared for {stamp.base} {stamp.base_digest[:12]}, not for "
+            f"{base.name} {base.digest[:12]}: prepare again with --base {base.name}"
+        )
