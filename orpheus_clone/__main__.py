@@ -2,4 +2,5 @@
 
 from orpheus_clone.cli import main
 
-main()
+if __name__ == "__main__":  # vLLM's process imports this module again
+    main()

@@ -4,6 +4,7 @@ A waveform is a float32 numpy array of shape (samples,) in [-1, 1]. Reading rais
 the file's name and what to do about it.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,18 @@ def pcm16(samples: Waveform) -> bytes:
 
 def write(path: Path, samples: Waveform) -> None:
     """A 16-bit mono 24 kHz file; the suffix says which format."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     ints = np.frombuffer(pcm16(samples), dtype="<i2")
-    soundfile.write(path, ints, SAMPLE_RATE, subtype="PCM_16")
+    encoded = io.BytesIO()  # libsndfile does not say that a disk is full; Python does
+    soundfile.write(encoded, ints, SAMPLE_RATE, subtype="PCM_16", format=path.suffix[1:].upper())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.getbuffer())
 
 
 def _read_any(path: Path) -> tuple[Waveform, int]:
     """(samples, channels) and the rate."""
     try:
         data, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless .raw
         return _read_with_ffmpeg(path)
     return data, int(rate)
 

@@ -12,7 +12,7 @@ Nothing in it is ever unpickled, and no path comes from its content.
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from orpheus_clone import layout
 from orpheus_clone.errors import ArtifactError
@@ -28,7 +28,8 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 MAX_RANK = 16
 """Nodes reserve room for this rank; a larger one wastes memory and time on all of them."""
 
-Proof = Literal["proven", "unproven"]
+Proof = Literal["proven", "overridden", "unproven"]
+"""Every gate passed; one failed and somebody said why it may go; some could not be measured."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def read_card(path: Path) -> VoiceCard:
         Sampling.model_validate(data["sampling"])
     except ValueError as error:
         raise ArtifactError(f"{path}: sampling: {error}") from None
-    if data["proof"] not in ("proven", "unproven"):
+    if data["proof"] not in get_args(Proof):
         raise ArtifactError(f"{path}: proof is {data['proof']!r}")
     return VoiceCard(**data)
 

@@ -15,6 +15,7 @@ tests and comparisons.
 """
 
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,15 +39,16 @@ class Codec:
     def __init__(self, path: Path, device: str = "cpu", *, is_silent: bool = False) -> None:
         """Load config.json and weights from `path`; ArtifactError if it is not SNAC 24 kHz."""
         import torch
+        from safetensors import SafetensorError
         from snac import SNAC
 
         try:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
             self._snac = SNAC(**config)
             self._snac.load_state_dict(_weights(path))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(f"{path}: is not a SNAC codec: {error}") from error
-        if (config["sampling_rate"], config["vq_strides"]) != (SAMPLE_RATE, [4, 2, 1]):
+        if (config.get("sampling_rate"), config.get("vq_strides")) != (SAMPLE_RATE, [4, 2, 1]):
             raise ArtifactError(f"{path}: is not the 24 kHz SNAC with strides 4, 2, 1")
         if is_silent:
             _silence_noise(self._snac)
@@ -131,9 +133,15 @@ def _weights(path: Path) -> "dict[str, torch.Tensor]":
 
     if not (path / "pytorch_model.bin").is_file():
         raise ArtifactError(f"{path}: holds neither model.safetensors nor pytorch_model.bin")
-    weights: dict[str, torch.Tensor] = torch.load(
-        path / "pytorch_model.bin", map_location="cpu", weights_only=True
-    )
+    try:
+        weights: dict[str, torch.Tensor] = torch.load(
+            path / "pytorch_model.bin", map_location="cpu", weights_only=True
+        )
+    except pickle.UnpicklingError as error:
+        raise ArtifactError(
+            f"{path}/pytorch_model.bin: holds more than tensors, which may run code; refused. "
+            "Fetch the codec again"
+        ) from error
     return weights
 
 

@@ -8,12 +8,14 @@
     │   │   └── NoSpeechError   nobody speaks in it
     │   ├── TranscriptError     transcripts and recordings do not match
     │   ├── TextError           a text that cannot be spoken
-    │   └── TokenError          ids that are not a whole Orpheus sequence
+    │   ├── TokenError          ids that are not a whole Orpheus sequence
+    │   └── UnknownVoice        nobody has that name
     ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or altered
     ├── TrainingError       5   training cannot go on (a loss that is not a number)
     ├── EngineError         6   the engine or a node cannot do what was asked
     │   ├── EngineDead          its process is gone
-    │   └── NodeError           a node answered with an error, or not at all
+    │   ├── NodeError           a node answered with an error, or not at all
+    │   └── Busy                everything that could do it is taken
     └── MachineError        7   the machine lacks something: disk, port, memory, a package
 
 Exit code 70 is a bug of ours: the traceback is printed whole. 130 is Ctrl-C.
@@ -64,6 +66,10 @@ class TokenError(DataError):
     """Token ids or codes that are not a whole, legal Orpheus sequence."""
 
 
+class UnknownVoice(DataError):
+    """A name that no stock voice and no published voice has."""
+
+
 class ArtifactError(OrpheusCloneError):
     """A base model, prepared data, run or bundle that is missing, incomplete or altered."""
 
@@ -88,6 +94,10 @@ class EngineDead(EngineError):
 
 class NodeError(EngineError):
     """A node that answered with an error, or did not answer."""
+
+
+class Busy(EngineError):
+    """Everything that could do it is taken; later it may not be."""
 
 
 class MachineError(OrpheusCloneError):

@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +60,8 @@ class PreparedStamp:
     rejected: int
     seconds: float
     data_digest: str
+    inputs_digest: str
+    """Over recordings, transcripts, settings and base: equal inputs need no second run."""
     consent: dict[str, Any] | None
     versions: dict[str, str]
 
@@ -230,10 +233,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     Disk errors become MachineError and leave what was there before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept because some writers choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # The suffix is kept because some writers choose the format by it; two threads may write the
+    # same path, since equal recordings have equal keys.
+    mine = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.stem}.{mine}.part{path.suffix}")
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             with temporary.open("rb") as file:
@@ -246,10 +251,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
     """A temporary directory beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()

@@ -84,7 +84,8 @@ def split_of(key: str, fraction: float) -> Split:
 
 def _lines(path: Path) -> Sequence[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(), which also cuts at U+2028 and the like, which JSON does not escape.
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; run prepare again") from None
 

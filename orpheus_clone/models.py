@@ -140,6 +140,9 @@ def _described(name: str, path: Path, known: Known) -> BaseModel:
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
         raise ArtifactError(f"{path} holds no *.safetensors; pickled weights are not loaded")
+    missing = _missing_weights(path)
+    if missing:
+        raise ArtifactError(f"{path} lacks {', '.join(missing)}; fetch the base model again")
     _check_vocabulary(path)
     codec_path = _codec_path(path)
     facts = _facts(path, known)
@@ -151,6 +154,16 @@ def _described(name: str, path: Path, known: Known) -> BaseModel:
         codec_digest=_digest(sorted(p for p in codec_path.iterdir() if p.name in CODEC_FILES)),
         **facts,
     )
+
+
+def _missing_weights(path: Path) -> list[str]:
+    """The weights that should be in `path` and are not, as after a download that was cut short."""
+    index = path / "model.safetensors.index.json"
+    needed = {"model.safetensors"}
+    if index.is_file():
+        weight_map = layout.read_json(index, "fetch the base model again").get("weight_map", {})
+        needed = set(weight_map.values())
+    return sorted(name for name in needed if not (path / name).is_file())
 
 
 def _facts(path: Path, known: Known) -> dict[str, Any]:
@@ -213,7 +226,7 @@ def _fetch_base(known: Known, say: Callable[[str], None]) -> Path:
     problems = []
     for hub in known.hubs:
         here = _hub_snapshot(hub, MODEL_FILES, local_only=True)
-        if here is not None and any(here.glob("*.safetensors")):
+        if here is not None and not _missing_weights(here):
             return here
     for hub in known.hubs:
         say(f"fetching {hub} from the hub (several GB; licence: {known.licence})")

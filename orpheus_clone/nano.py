@@ -23,6 +23,8 @@ VOICES = ("ada", "ben", "cleo", "dov")
 SEED = 20_26
 
 LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "dtype": "float32",
     "vocab_size": tokens.VOCABULARY,
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -91,12 +93,17 @@ def tokenizer_json() -> str:
 
 def _write_llama(out: Path) -> None:
     import torch
+    from safetensors.torch import save
     from transformers import LlamaConfig, LlamaForCausalLM
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = LlamaForCausalLM(LlamaConfig(**LLAMA))
-    model.save_pretrained(out, safe_serialization=True)
+    # Not save_pretrained, which draws a progress bar and does not say that a disk is full.
+    model.config.save_pretrained(out)
+    model.generation_config.save_pretrained(out)
+    weights = {k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}  # tied
+    (out / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     config.pop("transformers_version", None)  # a digest that changes with a library helps nobody
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -105,7 +112,7 @@ def _write_llama(out: Path) -> None:
 def _write_snac(out: Path) -> None:
     import snac
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
@@ -113,7 +120,8 @@ def _write_snac(out: Path) -> None:
         _spread_codes(codec)
         _turn_down(codec)
     (out / "config.json").write_text(json.dumps(SNAC, indent=2) + "\n", encoding="utf-8")
-    save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, out / "model.safetensors")
+    weights = {k: v.contiguous() for k, v in codec.state_dict().items()}
+    (out / "model.safetensors").write_bytes(save(weights))
 
 
 def _spread_codes(codec: Any) -> None:

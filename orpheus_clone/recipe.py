@@ -12,6 +12,7 @@ resolved recipe is written into the run, so a run directory says how it was made
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +142,28 @@ class Recipe(_Section):
     publish: Publish = Publish()
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.1, but `1e-4` is a number, as in 1.2, and no key may stand twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; a repeated key would have won over the first in silence."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
 def load(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe at `path` (or the defaults) with `key.sub=value` overrides."""
     tree: dict[str, Any] = {}
@@ -169,7 +192,7 @@ def dump(recipe: Recipe) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Yaml)  # a SafeLoader
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe; see recipes/ for the shipped ones") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -194,7 +217,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {override}: {name} is not a section")
         node = child
     try:
-        node[names[-1]] = yaml.safe_load(value)
+        node[names[-1]] = yaml.load(value, _Yaml)  # a SafeLoader
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: the value is not YAML: {error}") from None
 

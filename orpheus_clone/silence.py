@@ -7,12 +7,16 @@ relative to the clip, tell speech from what lies around it:
      -15 ─ ─ ─ ─ ─ ─ ─ ─ ─ ─▄▆█▇▅▆█▄─ ─ ─ ─   loud: the 95th percentile
      -35 ━━━━━━━━━━━━━━━━━━█━━━━━━━━█━━━━━━  core = loud - 20, and above the floor: surely speech
      -49 ──────────────▂▃▅█        █▆▃──────  edge = floor + 6: an "s" or an "m" fading in
-     -55 ▁▁▁▁▁▂▁▁▁▁▁▁▂▁                ▁▂▁▁  floor: the 10th percentile, the clip's room tone
+     -55 ▁▁▁▁▁▂▁▁▁▁▁▁▂▁                ▁▂▁▁  floor: the clip's room tone
                        ^onset           ^offset
 
 The onset is where the first core run of at least 40 ms begins, moved back over the windows that
 touch it and lie above the edge (at most 150 ms). So a click before speech is too short to be
 core, and a breath is too soft, unless it runs into the first word. The offset mirrors it.
+
+The floor is the 10th percentile, or the quietest 50 ms where that is less: a trimmed clip has no
+more room tone than that. The edge is never below loud - 35, so a muted stretch (-120 dBFS) does
+not turn the room tone beside it into speech.
 
 Limits: a clip that is loud throughout counts as speech throughout; a steady loud noise cannot be
 told from a steady vowel by level alone. Constants are argued in tests/test_silence.py.
@@ -30,6 +34,8 @@ HOP_MS = 5.0
 CORE_BELOW_LOUD_DB = 20.0
 CORE_ABOVE_FLOOR_DB = 10.0
 EDGE_ABOVE_FLOOR_DB = 6.0
+EDGE_BELOW_LOUD_DB = 35.0
+FLOOR_MS = 50.0
 CORE_RUN_MS = 40.0
 EDGE_REACH_MS = 150.0
 SILENT_DBFS = -50.0
@@ -78,11 +84,11 @@ def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:
     if not len(samples):
         raise NoSpeechError("the clip has no samples")
     db = levels_dbfs(samples, rate)
-    floor, loud = np.percentile(db, 10), np.percentile(db, 95)
+    floor, loud = _floor(db), float(np.percentile(db, 95))
     if loud < SILENT_DBFS:
         raise NoSpeechError(f"the loudest parts are at {loud:.0f} dBFS: nobody speaks in it")
     core = min(max(loud - CORE_BELOW_LOUD_DB, floor + CORE_ABOVE_FLOOR_DB), loud - 1.0)
-    edge = min(floor + EDGE_ABOVE_FLOOR_DB, core)
+    edge = min(max(floor + EDGE_ABOVE_FLOOR_DB, loud - EDGE_BELOW_LOUD_DB), core)
     runs = _runs(db >= core, round(CORE_RUN_MS / HOP_MS))
     if not runs:
         raise NoSpeechError(f"nothing stays above {core:.0f} dBFS for {CORE_RUN_MS:.0f} ms")
@@ -94,6 +100,11 @@ def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:
     onset_ms = 0.0 if first == 0 else first * HOP_MS + WINDOW_MS / 2
     offset_ms = min(clip_ms, last * HOP_MS + WINDOW_MS / 2)
     return SpeechSpan(onset_ms, clip_ms if last == len(db) - 1 else offset_ms, clip_ms)
+
+
+def _floor(db: NDArray[np.float64]) -> float:
+    """The level of the room tone; see the module docstring."""
+    return float(np.sort(db)[min(len(db) // 10, round(FLOOR_MS / HOP_MS))])
 
 
 def _runs(is_core: NDArray[np.bool_], shortest: int) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec import Codec, StreamDecoder
 from orpheus_clone.engine.base import Engine, Finish, Request
+from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
@@ -98,6 +99,13 @@ class Speaker:
                     rest = await asyncio.to_thread(decoder.finish)
                     samples = np.concatenate([samples, rest])
                 yield Chunk(samples, len(delta.tokens), delta.finish)
+
+
+def voice_of_run(run: RunDir, sampling: Sampling) -> Voice:
+    """The voice that a finished run has learnt."""
+    stamp = run.stamp()
+    name = f"{stamp.voice}@{stamp.adapter_digest[:12]}"
+    return Voice(stamp.voice, Adapter(name, run.adapter, stamp.adapter_digest), sampling)
 
 
 def max_frames(seconds: float) -> int:

@@ -14,7 +14,7 @@ MAX_UTTERANCE_CHARS = 220
 _CONTROL_TOKEN = re.compile(r"<\|[^|>]{0,64}\|>|<custom_token_\d+>")
 _TAG = re.compile(r"<([a-z]{2,16})>")
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|(?<=[。！？])")
-_CLAUSE_END = re.compile(r"(?<=[,;:，、；：])\s*")
+_CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[，、；：])\s*")
 
 
 def clean(text: str, tags: tuple[str, ...] = ()) -> str:
@@ -26,7 +26,7 @@ def clean(text: str, tags: tuple[str, ...] = ()) -> str:
     found = _CONTROL_TOKEN.search(line)
     if found:
         raise TextError(f"the text contains the control token {found.group()!r}; take it out")
-    control = next((c for c in line if unicodedata.category(c) == "Cc"), None)
+    control = next((c for c in line if unicodedata.category(c) in ("Cc", "Cs")), None)
     if control is not None:
         raise TextError(f"the text contains the control character {control!r}; take it out")
     known_tag = any(tag in tags for tag in _TAG.findall(line))

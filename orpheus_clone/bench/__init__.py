@@ -1,1 +1,28 @@
-"""placeholder"""
+"""bench: each measures two things side by side in one run and ends in a ratio.
+
+Absolute times are of the machine that ran it, and worth quoting only from a GPU.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from orpheus_clone.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table for people, and the line for scripts."""
+
+    rows: list[dict[str, Any]]
+    line: dict[str, Any]
+
+
+def run(name: str) -> Result:
+    """Run the bench of that name on nano; RecipeError if there is none."""
+    from orpheus_clone.bench import decode, generate
+
+    known: dict[str, Callable[[], Result]] = {"decode": decode.run, "generate": generate.run}
+    if name not in known:
+        raise RecipeError(f"there is no bench {name!r}, only {', '.join(known)}")
+    return known[name]()

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""cluster: which nodes live, and which of them holds a voice."""

@@ -5,13 +5,20 @@ transformers and PEFT, a few lines, for machines without vLLM and for parity tes
 """
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 from orpheus_clone.engine.base import Engine
-from orpheus_clone.errors import MachineError
+from orpheus_clone.errors import MachineError, RecipeError
 from orpheus_clone.models import BaseModel
 
 EngineName = Literal["auto", "vllm", "hf"]
+
+
+def resolve(name: EngineName) -> Literal["vllm", "hf"]:
+    """What "auto" means on this machine."""
+    if name == "auto":
+        return "hf" if find_spec("vllm") is None else "vllm"
+    return name
 
 
 def open_engine(
@@ -21,7 +28,7 @@ def open_engine(
 
     Starting vLLM takes half a minute on a CPU and longer with large weights. Close it.
     """
-    if name == "vllm" or (name == "auto" and find_spec("vllm") is not None):
+    if resolve(name) == "vllm":
         if find_spec("vllm") is None:
             raise MachineError(
                 "vLLM is not installed: pip install 'orpheus-clone[gpu]' on a machine with a GPU, "
@@ -33,3 +40,12 @@ def open_engine(
     from orpheus_clone.engine.hf import HfEngine
 
     return HfEngine(base)
+
+
+def checked_name(name: str) -> EngineName:
+    """`name` if it is an engine's; RecipeError otherwise."""
+    for known in get_args(EngineName):
+        if name == known:
+            chosen: EngineName = known
+            return chosen
+    raise RecipeError(f"--engine {name}: expected one of {', '.join(get_args(EngineName))}")

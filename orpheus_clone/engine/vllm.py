@@ -10,6 +10,7 @@ bf16; fp16 audibly muffles. On a CPU they are float32.
 import contextlib
 import os
 import uuid
+import warnings
 from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
@@ -63,13 +64,13 @@ class VllmEngine:
             "logits_processors": ["orpheus_clone.engine.slot_mask:SlotMask"],
             "enforce_eager": self._precision == "fp32",
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
         try:
             self._llm: Any = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM cannot load {base.path}: {error}") from error
         self.info = EngineInfo("vllm", hardware_name(), self._precision)
-        self._is_closed = False
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream an utterance; see `Engine.generate`."""
@@ -107,14 +108,15 @@ class VllmEngine:
 
     def is_alive(self) -> bool:
         """Whether the core process lives."""
-        return not self._is_closed and not self._llm.errored
+        return self._llm is not None and not self._llm.errored
 
     async def close(self) -> None:
         """Stop the core process and wait for it."""
-        if not self._is_closed:
-            self._is_closed = True
+        if self._llm is not None:
             # In this thread, so that vLLM's output task is cancelled before it can see the end.
             self._llm.shutdown()
+            # Let go now: vLLM's destructor fails when it only runs as the interpreter ends.
+            self._llm = None
 
 
 def _quiet_environment() -> None:
@@ -127,9 +129,13 @@ def _quiet_environment() -> None:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "TOKENIZERS_PARALLELISM": "false",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_LOGS": "-torch._library.triton",
+        "PYTHONWARNINGS": "ignore::FutureWarning",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
 
 
 def _best_precision() -> Precision:

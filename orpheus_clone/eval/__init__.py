@@ -1,1 +1,1 @@
-"""placeholder"""
+"""eval: prove a voice on the hardware that will serve it."""

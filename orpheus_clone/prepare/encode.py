@@ -17,7 +17,7 @@ from orpheus_clone.prepare.trim import trim, zero_samples
 from orpheus_clone.recipe import Prepare
 from orpheus_clone.tokens import Codes
 
-_REVISION = 1
+_REVISION = 2
 """Changes whenever this module would make something else of the same recording."""
 
 

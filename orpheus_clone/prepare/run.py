@@ -1,6 +1,7 @@
 """prepare, from top to bottom: find, match, trim, tokenize, split, write.
 
-Running it again does only what changed: each recording is remembered by its content.
+Running it again does only what changed: each recording is remembered by its content, and where
+nothing changed, nothing is done.
 """
 
 import contextlib
@@ -53,6 +54,9 @@ def prepare(
     layout.checked_voice_name(voice, base.voices)
     record = _read_consent(consent)
     recordings, rejected = match(find_recordings(places), transcripts)
+    inputs_digest = _inputs_digest(recordings, rejected, voice, language, base, recipe, record)
+    if out.stamp_file.is_file() and out.stamp().inputs_digest == inputs_digest:
+        return out.stamp()
     candidates, more = _encode_all(recordings, voice, out, base, recipe, progress)
     rejected += more
     _check_corpus(candidates, rejected, recipe)
@@ -74,11 +78,27 @@ def prepare(
         rejected=len(rejected),
         seconds=round(sum(clip.seconds for clip in clips), 3),
         data_digest=layout.sha256_json([[c.id, c.text, c.key, c.split] for c in clips]),
+        inputs_digest=inputs_digest,
         consent=record,
         versions=layout.versions(),
     )
     layout.write_stamp(out.stamp_file, stamp)
     return stamp
+
+
+def _inputs_digest(
+    recordings: list[Recording],
+    rejected: list[Rejected],
+    voice: str,
+    language: str,
+    base: BaseModel,
+    recipe: Recipe,
+    consent: object,
+) -> str:
+    heard = [[r.id, str(r.path), layout.sha256_file(r.path), r.text] for r in recordings]
+    unmatched = [[r.id, r.reason] for r in rejected]
+    made_for = [voice, language, base.digest, base.codec_digest]
+    return layout.sha256_json([heard, unmatched, made_for, recipe.prepare.model_dump(), consent])
 
 
 def _encode_all(

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""publish: a proved voice to a node or a store, and back."""

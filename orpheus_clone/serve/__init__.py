@@ -1,1 +1,1 @@
-"""placeholder"""
+"""serve: a node that speaks."""

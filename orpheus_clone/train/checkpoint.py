@@ -5,6 +5,8 @@ the identity of the run: settings, data and base. One of another identity is nev
 The last two are kept, since the newest may have been being written when the power went.
 """
 
+import io
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +42,9 @@ def save(folder: Path, step: int, identity: str, training: Training) -> None:
         "cuda_random": torch.cuda.get_rng_state_all(),
     }
     with layout.atomic_dir(_path(folder, step)) as temporary:
-        torch.save(state, temporary / _STATE)
+        serialized = io.BytesIO()  # torch does not say that a disk is full; Python does
+        torch.save(state, serialized)
+        (temporary / _STATE).write_bytes(serialized.getbuffer())
         (temporary / _IDENTITY).write_text(identity, encoding="utf-8")
     for old in _all(folder)[:-KEPT]:
         shutil.rmtree(old)
@@ -57,7 +61,7 @@ def resume(folder: Path, identity: str, training: Training) -> int:
     newest = mine[-1]
     try:
         state = torch.load(newest / _STATE, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ArtifactError(
             f"{newest}: cannot be read ({error}); delete it to go on from the one before"
         ) from error

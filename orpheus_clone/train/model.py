@@ -23,7 +23,9 @@ def with_lora(base: BaseModel, lora: Lora, precision: Literal["bf16", "fp32"]) -
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
@@ -50,7 +52,7 @@ def save_adapter(model: Any, out: Path, base_name: str) -> str:
     """Write the adapter as vLLM loads it, bf16 safetensors; returns the digest of its weights."""
     import torch
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {
         name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
@@ -61,6 +63,7 @@ def save_adapter(model: Any, out: Path, base_name: str) -> str:
     plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     plain |= {"base_model_name_or_path": base_name, "inference_mode": True}
     with layout.atomic_dir(out) as temporary:
-        save_file(weights, temporary / bundle.WEIGHTS_FILE, metadata={"format": "pt"})
+        # safetensors does not say that a disk is full; Python does.
+        (temporary / bundle.WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
         layout.write_json(temporary / bundle.CONFIG_FILE, plain)
     return layout.sha256_file(out / bundle.WEIGHTS_FILE)

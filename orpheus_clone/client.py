@@ -1,0 +1,94 @@
+"""A node's HTTP interface from the outside: what say, voices and publish call.
+
+Errors are NodeError with the node's own words.
+"""
+
+import contextlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from orpheus_clone import bundle
+from orpheus_clone.bundle import Bundle
+from orpheus_clone.errors import NodeError
+
+TIMEOUT = httpx.Timeout(10.0, read=300.0)
+"""Seconds; a node may take long to load a voice, but not to accept a connection."""
+
+
+class NodeClient:
+    """One node, by its URL; `key` is a bearer key where the node wants one."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
+
+    def voices(self) -> list[dict[str, Any]]:
+        """Every voice that the node can speak with."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/audio/voices")["voices"]
+        return found
+
+    def speak(self, text: str, voice: str) -> Iterator[bytes]:
+        """PCM of `text`, 24 kHz s16le mono, as it comes."""
+        body = {"model": "orpheus", "input": text, "voice": voice, "response_format": "pcm"}
+        with self._errors(), self._http.stream("POST", "/v1/audio/speech", json=body) as response:
+            if response.is_error:
+                response.read()
+                raise NodeError(_message(response))
+            yield from response.iter_bytes()
+
+    def publish(self, source: Bundle) -> dict[str, Any]:
+        """Hand a bundle over; returns when the node speaks with it."""
+        return self._json("POST", f"/v1/voices/{source.name}", content=pack(source))
+
+    def rollback(self, voice: str) -> dict[str, Any]:
+        """Let the voice's name mean its bundle before the current one."""
+        return self._json("POST", f"/v1/voices/{voice}/rollback")
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        with self._errors():
+            response = self._http.request(method, path, **request)
+        if response.is_error:
+            raise NodeError(_message(response))
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise NodeError(
+                f"{self._url} does not answer ({error or type(error).__name__}); is the node up? "
+                "orpheus-clone serve starts one"
+            ) from error
+
+
+def pack(source: Bundle) -> bytes:
+    """A bundle as an uncompressed tar with just its files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in bundle.FILES:
+            tar.add(source.path / name, arcname=name, filter=_plain)
+    return packed.getvalue()
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """No owner and no time: equal bundles are equal archives."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o644
+    return entry
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        said = str(response.json()["error"]["message"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        said = response.text[:200] or response.reason_phrase
+    return f"{response.url.host}:{response.url.port} answered {response.status_code}: {said}"

@@ -1,0 +1,149 @@
+"""clone: the verbs in order, as a CI job runs them. Killed anywhere, the same command goes on.
+
+    recordings ──prepare──▶ OUT/data ──train──▶ OUT/run ──eval──▶ OUT/run/eval ──publish──▶ a node
+
+A finished stage is recognised by what it was made from, and not done again.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from orpheus_clone.engine import EngineName, open_engine, resolve
+from orpheus_clone.engine.base import hardware_name
+from orpheus_clone.errors import GateFailed
+from orpheus_clone.eval.report import read_key
+from orpheus_clone.layout import PreparedDir, RunDir, read_json
+from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Recipe
+
+
+class Screen(Protocol):
+    """Where a person follows what happens."""
+
+    def say(self, line: str) -> None:
+        """One line about what happens now."""
+        ...
+
+    def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A progress bar; the callable is told how much is done, of how much."""
+        ...
+
+    def training(self) -> AbstractContextManager[Callable[[Any], None]]:
+        """A live table; the callable is given each `train.loop.Step`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """What `clone` made, and which stages it had to do for that."""
+
+    voice: str
+    data: str
+    run: str
+    report: str
+    verdict: str
+    bundle: str | None
+    done: list[str]
+
+
+async def clone(
+    places: Sequence[str],
+    voice: str,
+    out: Path,
+    *,
+    base: BaseModel,
+    recipe: Recipe,
+    screen: Screen,
+    engine: EngineName = "auto",
+    transcripts: Path | None = None,
+    language: str = "en",
+    consent: Path | None = None,
+    publish_to: str | None = None,
+    key: str | None = None,
+) -> Cloned:
+    """Recordings to a voice, published if a place is given; GateFailed where a gate failed."""
+    from orpheus_clone.prepare.run import prepare
+    from orpheus_clone.publish.run import publish
+    from orpheus_clone.train.run import is_done, train
+
+    data, run = PreparedDir(out / "data"), RunDir(out / "run")
+    done: list[str] = []
+    with screen.bar("prepare") as bar:
+        before = _mtime(data.stamp_file)
+        stamp = prepare(
+            places,
+            voice,
+            data,
+            transcripts=transcripts,
+            base=base,
+            language=language,
+            recipe=recipe,
+            consent=consent,
+            progress=bar,
+        )
+    _note(screen, done, "prepare", _mtime(data.stamp_file) != before)
+    screen.say(
+        f"  {stamp.clips} clips, {stamp.seconds / 60:.1f} minutes, {stamp.rejected} rejected"
+    )
+    is_trained = is_done(data, run, recipe, base)
+    with screen.training() as report:
+        train(data, run, recipe=recipe, base=base, report=report)
+    _note(screen, done, "train", not is_trained)
+    is_new = await evaluate_run(run, base, recipe, engine, screen)
+    _note(screen, done, "eval", is_new)
+    verdict = str(read_json(run.report, "run eval")["verdict"])
+    published = None
+    if publish_to is not None:
+        published = publish(run, publish_to, key=key)
+        _note(screen, done, "publish", True)
+    elif verdict == "failed":
+        raise GateFailed(f"a gate failed; see {run.eval / 'report.html'}")
+    return Cloned(
+        voice=voice,
+        data=str(data.root),
+        run=str(run.root),
+        report=str(run.eval / "report.html"),
+        verdict=verdict,
+        bundle=published.bundle if published else None,
+        done=done,
+    )
+
+
+async def evaluate_run(
+    run: RunDir,
+    base: BaseModel,
+    recipe: Recipe,
+    engine_name: EngineName,
+    screen: Screen,
+    *,
+    is_forced: bool = False,
+) -> bool:
+    """Evaluate a run unless just that was done before; returns whether it was done now."""
+    from orpheus_clone.codec import Codec
+    from orpheus_clone.eval.run import evaluate, evaluation_key
+    from orpheus_clone.speech import Speaker
+
+    key = evaluation_key(run, recipe, base, resolve(engine_name), hardware_name())
+    if read_key(run) == key and not is_forced:
+        return False
+    screen.say(f"starting the {resolve(engine_name)} engine")
+    engine = open_engine(engine_name, base, max_adapters=1)
+    try:
+        with screen.bar("eval") as bar:
+            await evaluate(run, Speaker(engine, Codec(base.codec_path), base), recipe, bar)
+    finally:
+        await engine.close()
+    return True
+
+
+def _note(screen: Screen, done: list[str], stage: str, is_done_now: bool) -> None:
+    if is_done_now:
+        done.append(stage)
+    screen.say(f"{stage}: {'done' if is_done_now else 'was done before'}")
+
+
+def _mtime(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0

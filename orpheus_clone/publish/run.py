@@ -1,0 +1,108 @@
+"""publish, from top to bottom: read the verdict, make the bundle, hand it over.
+
+    proven      published
+    failed      refused; --override "reason" publishes it, and the bundle says why
+    unproven    refused, unless the recipe allows it (smoke does); servers want --allow-unproven
+
+Publishing the same run twice changes nothing: a bundle's name is its content.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orpheus_clone import bundle, layout, recipe
+from orpheus_clone.bundle import Bundle, Proof, VoiceCard
+from orpheus_clone.client import NodeClient
+from orpheus_clone.errors import ArtifactError, GateFailed, RecipeError
+from orpheus_clone.layout import RunDir
+from orpheus_clone.store import Store
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published, and where."""
+
+    voice: str
+    bundle: str
+    proof: Proof
+    to: str
+
+
+def publish(
+    run: RunDir, to: str, *, key: str | None = None, override_reason: str | None = None
+) -> Published:
+    """Release the voice of a run to `to`, a node's URL or a store's directory."""
+    if "://" in to and not to.startswith(("http://", "https://")):
+        raise RecipeError(f"--to {to}: expected http://NODE, https://NODE or a directory")
+    made = make_bundle(run, override_reason)
+    if "://" in to:
+        NodeClient(to, key).publish(made)
+    else:
+        store = Store(Path(to).expanduser())
+        store.point(made.card.voice, store.add(made).name)
+    return Published(made.card.voice, made.name, made.card.proof, to)
+
+
+def rollback(voice: str, to: str, *, key: str | None = None) -> str:
+    """Let a voice's name mean its earlier bundle; returns that bundle's name."""
+    if "://" in to:
+        return str(NodeClient(to, key).rollback(voice)["bundle"])
+    return Store(Path(to).expanduser()).rollback(voice)
+
+
+def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
+    """The bundle of a run in `run`/bundles; GateFailed if the voice may not be released."""
+    stamp = run.stamp()
+    report = layout.read_json(run.report, f"run: orpheus-clone eval {run.root}")
+    if report.get("adapter_digest") != stamp.adapter_digest:
+        raise ArtifactError(
+            f"{run.report} is about another adapter; run: orpheus-clone eval {run.root}"
+        )
+    settings = recipe.load(run.recipe)
+    card = VoiceCard(
+        voice=stamp.voice,
+        language=stamp.language,
+        base=stamp.base,
+        base_digest=stamp.base_digest,
+        adapter_digest=stamp.adapter_digest,
+        sampling=settings.sampling.model_dump(),
+        proof=_proof(report, settings, override_reason),
+        measured_on={
+            name: report[name] for name in ("hardware", "engine", "precision", "concurrency")
+        },
+        gates=report["gates"],
+        override_reason=override_reason if report["verdict"] == "failed" else None,
+        consent=stamp.consent,
+        versions=stamp.versions,
+    )
+    return bundle.write(run.root / "bundles", card, run.adapter)
+
+
+def _proof(report: dict[str, Any], settings: recipe.Recipe, override_reason: str | None) -> Proof:
+    """What the verdict allows the bundle to claim."""
+    verdict = report["verdict"]
+    if verdict == "proven":
+        return "proven"
+    if verdict == "failed":
+        if override_reason:
+            return "overridden"
+        raise GateFailed(
+            f"not published: {_gates(report, 'failed')}. Listen to report.html; to release it all "
+            'the same, --override "reason" (the reason goes into the bundle)'
+        )
+    if settings.publish.allow_unproven:
+        return "unproven"
+    raise GateFailed(
+        f"not published: {_gates(report, 'not measurable')}. Run eval where they can be measured; "
+        "only a recipe with publish.allow_unproven, as smoke.yaml, releases without proof"
+    )
+
+
+def _gates(report: dict[str, Any], status: str) -> str:
+    named = [
+        f"{gate['name']} {status}" + (f" ({gate['why']})" if gate["why"] else "")
+        for gate in report["gates"]
+        if gate["status"] == status
+    ]
+    return "; ".join(named) or "no gate was judged"

@@ -1,0 +1,97 @@
+"""The HTTP interface of a node.
+
+    POST /v1/audio/speech            sound (OpenAI's interface)          openai.py
+    GET  /v1/models                  the base model                      openai.py
+    GET  /v1/audio/voices            what can be spoken with             voices.py
+    POST /v1/voices/{bundle}         publish: a tar of a bundle          voices.py
+    POST /v1/voices/{voice}/rollback                                     voices.py
+    GET  /livez /readyz /metrics     without a key                       here
+
+Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+
+from orpheus_clone.errors import (
+    ArtifactError,
+    DataError,
+    EngineError,
+    OrpheusCloneError,
+    UnknownVoice,
+)
+from orpheus_clone.serve import openai, voices
+from orpheus_clone.serve.proxy import Proxy
+from orpheus_clone.serve.service import Service
+
+RETRY_AFTER_SECONDS = 2
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application around a node whose engine runs."""
+    proxy = Proxy(service.membership)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
+        yield
+        await proxy.close()
+
+    app = FastAPI(title="orpheus-clone", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(openai.routes(service, proxy))
+    app.include_router(voices.routes(service, proxy))
+
+    @app.exception_handler(OrpheusCloneError)
+    async def deliberate(_: Request, error: OrpheusCloneError) -> JSONResponse:
+        status = _status(error)
+        service.metrics.rejected.labels(type(error).__name__).inc()
+        return _error(status, str(error), type(error).__name__)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        service.metrics.rejected.labels(str(error.status_code)).inc()
+        return _error(error.status_code, str(error.detail), "invalid_request_error")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        service.metrics.rejected.labels("400").inc()
+        said = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+        return _error(400, said, "invalid_request_error")
+
+    @app.get("/livez")
+    async def livez() -> Response:
+        """503 once the engine's process is gone: only a restart of the node helps."""
+        return _health(service)
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """200 while the node takes new sessions."""
+        return _health(service)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Figures in Prometheus's text format."""
+        service.metrics.nodes.set(len(service.membership.nodes()))
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+def _status(error: OrpheusCloneError) -> int:
+    by_kind = ((UnknownVoice, 404), (DataError, 400), (ArtifactError, 409), (EngineError, 503))
+    return next((status for kind, status in by_kind if isinstance(error, kind)), 500)
+
+
+def _error(status: int, message: str, kind: str) -> JSONResponse:
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    body = {"error": {"message": message, "type": kind, "code": status}}
+    return JSONResponse(body, status, headers)
+
+
+def _health(service: Service) -> Response:
+    if service.node.is_alive():
+        return JSONResponse({"status": "ok"})
+    return _error(503, "the engine's process is gone; restart this node", "EngineDead")

@@ -1,0 +1,67 @@
+"""Carry a whole request to the node that holds the voice, and its answer back as it comes.
+
+A request travels at most once: the header HOP marks one that another node sent. A node that does
+not accept the connection is passed over for the next in the voice's order of preference, and when
+that is this node, it speaks itself.
+"""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import httpx
+from fastapi import Request
+
+from orpheus_clone.cluster.membership import Membership
+from orpheus_clone.serve.streaming import ClosingResponse
+
+log = logging.getLogger(__name__)
+
+HOP = "x-orpheus-clone-hop"
+_FORWARDED = ("authorization", "content-type", "accept", "traceparent", "tracestate")
+_RETURNED = ("content-type", "x-orpheus-clone-node", "x-orpheus-clone-voice", "retry-after")
+
+
+class Proxy:
+    """Routes requests of a voice to its owner."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=2.0))
+
+    async def to_owner(self, request: Request, voice: str) -> ClosingResponse | None:
+        """The owner's answer, or None if this node is to speak."""
+        if HOP in request.headers:
+            return None
+        body = await request.body()
+        for node in self._membership.preference(voice):
+            if node.id == self._membership.me.id:
+                return None
+            try:
+                return await self._send(request, body, node.url)
+            except httpx.ConnectError:
+                log.warning(
+                    "node %s at %s accepts no connection, trying the next", node.id, node.url
+                )
+        return None
+
+    async def close(self) -> None:
+        """Close the connections to other nodes."""
+        await self._http.aclose()
+
+    async def _send(self, request: Request, body: bytes, node_url: str) -> ClosingResponse:
+        headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+        headers[HOP] = self._membership.me.id
+        outgoing = self._http.build_request(
+            request.method, node_url.rstrip("/") + request.url.path, content=body, headers=headers
+        )
+        response = await self._http.send(outgoing, stream=True)
+        returned = {name: response.headers[name] for name in _RETURNED if name in response.headers}
+        return ClosingResponse(_body(response), status_code=response.status_code, headers=returned)
+
+
+async def _body(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The answer's bytes as they come; closing this hangs up on the owner."""
+    async with aclosing(response):
+        async for block in response.aiter_raw():
+            yield block

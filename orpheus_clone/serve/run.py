@@ -1,0 +1,151 @@
+"""serve, from top to bottom: take the port, start the engine, join the ring, answer, leave.
+
+The port is taken first, because the engine takes half a minute to start and nobody wants to wait
+for that to hear that the port is in use. Readiness comes last, once everything can speak.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from orpheus_clone.cluster.membership import Membership
+from orpheus_clone.cluster.memory import MemoryRegistry
+from orpheus_clone.cluster.redis import RedisRegistry
+from orpheus_clone.cluster.registry import NodeInfo
+from orpheus_clone.codec import Codec
+from orpheus_clone.engine import EngineName, open_engine
+from orpheus_clone.engine.base import Engine
+from orpheus_clone.errors import MachineError, NodeError
+from orpheus_clone.models import BaseModel
+from orpheus_clone.serve.app import create_app
+from orpheus_clone.serve.auth import Keys, check_host
+from orpheus_clone.serve.node import Node
+from orpheus_clone.serve.service import Service
+from orpheus_clone.speech import Speaker, Voice
+from orpheus_clone.store import Store
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 30
+WATCH_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a node is started."""
+
+    host: str
+    port: int
+    store: Path
+    engine: EngineName
+    max_adapters: int
+    allows_unproven: bool
+    redis_url: str | None
+    node_id: str | None
+    node_url: str | None
+
+
+async def serve(base: BaseModel, settings: Settings, ready: Callable[[str], None]) -> None:
+    """Run a node until it is told to stop; `ready` gets its URL once it speaks."""
+    keys = Keys.from_environment()
+    check_host(settings.host, keys)
+    with contextlib.closing(bind(settings.host, settings.port)) as listening:
+        url = f"http://{settings.host}:{listening.getsockname()[1]}"
+        engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters)
+        try:
+            speaker = Speaker(engine, Codec(base.codec_path, device=_codec_device()), base)
+            await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
+            store = Store(settings.store)
+            node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
+            info = NodeInfo(settings.node_id or url, settings.node_url or url, base.digest)
+            async with (
+                _member(info, settings.redis_url) as membership,
+                _watched(engine, membership),
+            ):
+                server = _Server(Service(node, membership, keys), lambda: ready(url))
+                await server.serve(sockets=[listening])
+        finally:
+            await engine.close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; MachineError if the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise MachineError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port, or 0 for "
+            "any that is free"
+        ) from error
+    return listening
+
+
+@contextlib.asynccontextmanager
+async def _member(info: NodeInfo, redis_url: str | None) -> AsyncGenerator[Membership, None]:
+    registry = MemoryRegistry() if redis_url is None else RedisRegistry(redis_url)
+    membership = Membership(registry, info)
+    try:
+        await membership.join()
+    except OSError as error:
+        await registry.close()
+        raise NodeError(f"--redis-url {redis_url}: cannot be reached: {error}") from error
+    try:
+        yield membership
+    finally:
+        await membership.leave()
+
+
+@contextlib.asynccontextmanager
+async def _watched(engine: Engine, membership: Membership) -> AsyncGenerator[None, None]:
+    """When the engine's process dies: leave the ring, and reap what it left behind."""
+
+    async def watch() -> None:
+        while engine.is_alive():  # noqa: ASYNC110  an engine dies without telling
+            await asyncio.sleep(WATCH_SECONDS)
+        log.error("the engine's process is gone; this node speaks no more, restart it")
+        await membership.leave()
+        await engine.close()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it has started."""
+
+    def __init__(self, service: Service, started: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            create_app(service),
+            log_level="warning",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        super().__init__(config)
+        self._say_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer, then say so."""
+        await super().startup(sockets)
+        self._say_started()
+
+
+def _codec_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

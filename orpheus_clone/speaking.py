@@ -1,0 +1,56 @@
+"""say: one text to samples, through a node or on this machine."""
+
+from pathlib import Path
+
+import numpy as np
+
+from orpheus_clone import recipe
+from orpheus_clone.audio import Waveform
+from orpheus_clone.client import NodeClient
+from orpheus_clone.codec import Codec
+from orpheus_clone.engine import EngineName, open_engine
+from orpheus_clone.errors import UnknownVoice
+from orpheus_clone.layout import RunDir
+from orpheus_clone.models import BaseModel
+from orpheus_clone.speech import Speaker, Voice, voice_of_run
+
+
+def through_node(text: str, voice: str, server: str, key: str | None) -> Waveform:
+    """Samples of `text` that a node speaks, shape (samples,)."""
+    pcm = b"".join(NodeClient(server, key).speak(text, voice))
+    return (np.frombuffer(pcm, dtype="<i2") / 32768).astype(np.float32)
+
+
+def base_of(run: Path | None) -> str | None:
+    """The base model that a run was trained on."""
+    return None if run is None else RunDir(run).stamp().base
+
+
+async def here(
+    text: str, voice: str, run: Path | None, base: BaseModel, engine_name: EngineName
+) -> Waveform:
+    """Samples of `text` spoken on this machine, with a run's adapter or in a stock voice."""
+    speaking = _voice(voice, run, base)
+    engine = open_engine(engine_name, base, max_adapters=1)
+    try:
+        speaker = Speaker(engine, Codec(base.codec_path), base)
+        if speaking.adapter is not None:
+            await engine.load(speaking.adapter)
+        return await speaker.say(text, speaking)
+    finally:
+        await engine.close()
+
+
+def _voice(name: str, run: Path | None, base: BaseModel) -> Voice:
+    if run is None:
+        if name not in base.voices:
+            raise UnknownVoice(
+                f"{base.name} has no stock voice {name!r}, only {', '.join(base.voices)}; a clone "
+                "is spoken with --run RUN_DIR or --server URL"
+            )
+        return Voice(name)
+    directory = RunDir(run)
+    found = voice_of_run(directory, recipe.load(directory.recipe).sampling)
+    if found.name != name:
+        raise UnknownVoice(f"{run} has learnt the voice {found.name!r}, not {name!r}")
+    return found

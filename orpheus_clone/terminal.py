@@ -1,0 +1,120 @@
+"""What people see: progress, tables and lines on stderr; data, for people or as JSON, on stdout."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_SHOWN_STEPS = 12
+_COLOURS = {"passed": "green", "proven": "green", "failed": "red", "not measurable": "yellow",
+            "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow"}  # fmt: skip
+
+
+class Terminal:
+    """The console of one command; implements `pipeline.Screen`."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._talk = Console(stderr=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        """One line about what happens now."""
+        self._talk.print(line, markup=False)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar that appears with the first news of it."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._talk, transient=True) as progress:
+            task = progress.add_task(label, total=None)
+            yield lambda done, of: progress.update(task, completed=done, total=of)
+
+    @contextmanager
+    def training(self) -> Iterator[Callable[[Any], None]]:
+        """A live table of the last training steps."""
+        steps: list[Any] = []
+
+        def report(step: Any) -> None:
+            steps.append(step)
+            live.update(_steps_table(steps))
+
+        with Live(console=self._talk, refresh_per_second=4, transient=True) as live:
+            yield report
+
+    def result(self, data: Mapping[str, Any], title: str = "") -> None:
+        """What a command made: a JSON object, or names and values."""
+        if self._as_json:
+            _print_json(data)
+            return
+        table = Table(title=title or None, show_header=False, title_justify="left")
+        for name, value in data.items():
+            table.add_row(name.replace("_", " "), _shown(value))
+        _out().print(table)
+
+    def rows(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """A list: a JSON object with one key, or a table of `columns`."""
+        if self._as_json:
+            _print_json({name: list(rows)})
+            return
+        table = Table(*[column.replace("_", " ") for column in columns])
+        for row in rows:
+            table.add_row(*[_shown(row.get(column, "")) for column in columns])
+        _out().print(table)
+
+
+def print_error(message: str) -> None:
+    """An error for a person."""
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(message)}")
+
+
+def _steps_table(steps: Sequence[Any]) -> Table:
+    table = Table("step", "epoch", "loss", "held out", "rate", "tok/s")
+    for step in steps[-_SHOWN_STEPS:]:
+        table.add_row(
+            f"{step.step}/{step.steps}",
+            f"{step.epoch:.2f}",
+            f"{step.loss:.4f}",
+            "" if step.heldout_loss is None else f"{step.heldout_loss:.4f}",
+            f"{step.learning_rate:.2e}",
+            f"{step.tokens_per_second:.0f}",
+        )
+    return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(v)}" for key, v in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "—"
+    text = _escaped(f"{value:.4g}" if isinstance(value, float) else str(value))
+    colour = _COLOURS.get(text)
+    return f"[{colour}]{text}[/]" if colour else text
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _out() -> Console:
+    return Console(highlight=False)
+
+
+def _print_json(data: Mapping[str, Any]) -> None:
+    print(json.dumps(data, ensure_ascii=False), file=sys.stdout, flush=True)

@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from orpheus_clone import audio
+from orpheus_clone.errors import AudioError
+from tests.signals import joined, noise, tone, zeros
+
+SECOND = 24_000
+
+
+def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -> None:
+    """A 200 Hz tone through PyAV, as a phone or a browser would write it."""
+    samples = np.sin(2 * np.pi * 200 * np.arange(round(rate * seconds)) / rate) * 0.1
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], "fltp", "mono")
+        frame.rate = rate
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format, layout="mono", rate=rate,
+            frame_size=stream.codec_context.frame_size or 1024,
+        )
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("aiff", None)])
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000, 44100, 48000])
+def test_lossless_files_of_any_rate_have_the_right_length_and_level(
+    tmp_path: Path, suffix: str, subtype: str | None, rate: int
+) -> None:
+    seconds = np.arange(rate) / rate
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, 0.1 * np.sin(2 * np.pi * 200 * seconds), rate, subtype=subtype)
+    samples = audio.read(path)
+    assert samples.dtype == np.float32
+    assert len(samples) == pytest.approx(SECOND, abs=1)
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.1 / np.sqrt(2), rel=0.01)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3"])
+def test_lossy_files_that_libsndfile_reads(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    soundfile.write(path, tone(1000), SECOND)
+    samples = audio.read(path)
+    assert len(samples) == pytest.approx(SECOND, abs=2400)
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("clip.m4a", "aac", 44100), ("clip.webm", "libopus", 48000), ("clip.mp4", "aac", 24000)],
+)
+def test_what_phones_and_browsers_record(tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    path = tmp_path / name
+    write_with_ffmpeg(path, codec, rate)
+    samples = audio.read(path)
+    assert len(samples) == pytest.approx(SECOND, abs=2400)
+    assert np.sqrt(np.mean(samples[6000:18000] ** 2)) == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
+
+
+def test_a_telephone_stream_without_a_container(tmp_path: Path) -> None:
+    path = tmp_path / "clip.g722"
+    write_with_ffmpeg(path, "g722", 16000)
+    assert len(audio.read(path)) == pytest.approx(SECOND, abs=1000)
+
+
+def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    left = tone(500)
+    soundfile.write(path, np.stack([left, left * 0], axis=1), SECOND, subtype="FLOAT")
+    assert audio.read(path) == pytest.approx(left / 2, abs=1e-6)
+
+
+def test_a_recording_over_full_scale_is_scaled_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    loud = tone(500, dbfs=6)
+    soundfile.write(path, loud, SECOND, subtype="FLOAT")
+    samples = audio.read(path)
+    assert 0.999 < np.abs(samples).max() <= 1.0
+    assert samples / np.abs(samples).max() == pytest.approx(loud / np.abs(loud).max(), abs=1e-5)
+    audio.pcm16(samples)
+
+
+def test_a_quiet_recording_keeps_its_level(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    quiet = tone(500, dbfs=-40)
+    soundfile.write(path, quiet, SECOND, subtype="FLOAT")
+    assert np.array_equal(audio.read(path), quiet)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"clip\.wav: no such file"):
+        audio.read(tmp_path / "clip.wav")
+    with pytest.raises(AudioError, match="no such file"):
+        audio.read(tmp_path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(b"")
+    with pytest.raises(AudioError, match=r"clip\.wav: the file is empty"):
+        audio.read(path)
+
+
+def test_a_file_of_no_samples_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, zeros(0), SECOND)
+    with pytest.raises(AudioError, match=r"clip\.wav: holds no audio samples"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "flac", "m4a", "ogg", "raw", "txt"])
+def test_a_text_file_is_not_audio_whatever_its_name(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    path.write_text("This is not audio.\n" * 3, encoding="utf-8")
+    with pytest.raises(AudioError, match=rf"clip\.{suffix}: "):
+        audio.read(path)
+
+
+def test_half_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.m4a"
+    write_with_ffmpeg(path, "aac", 44100)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(AudioError, match=r"clip\.m4a: "):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    samples = tone(500)
+    samples[100] = value
+    soundfile.write(tmp_path / "clip.wav", samples, SECOND, subtype="FLOAT")
+    with pytest.raises(AudioError, match="samples that are not numbers"):
+        audio.read(tmp_path / "clip.wav")
+    with pytest.raises(AudioError, match="not numbers"):
+        audio.pcm16(samples)
+
+
+def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        black = np.zeros((32, 32, 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(AudioError, match=r"film\.mp4: has no audio track"):
+        audio.read(path)
+
+
+def test_pcm16_of_the_edges_by_hand() -> None:
+    samples = np.array([0.0, 1.0, -1.0, 0.5], np.float32)
+    assert audio.pcm16(samples) == b"\x00\x00" + b"\xff\x7f" + b"\x01\x80" + b"\x00\x40"
+    assert audio.pcm16(zeros(0)) == b""
+
+
+@pytest.mark.parametrize("value", [1.0001, -1.0001, 40.0])
+def test_samples_beyond_full_scale_are_refused_and_not_clipped(value: float) -> None:
+    with pytest.raises(AudioError, match="beyond full scale"):
+        audio.pcm16(np.array([0.0, value], np.float32))
+
+
+@given(arrays.arrays(np.float32, st.integers(0, 200), elements=st.floats(-1, 1, width=32)))
+def test_pcm16_is_two_bytes_a_sample_and_close(samples: audio.Waveform) -> None:
+    again = np.frombuffer(audio.pcm16(samples), "<i2") / 32767
+    assert again == pytest.approx(samples, abs=0.5001 / 32767)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_what_is_written_reads_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "deep" / f"clip.{suffix}"
+    samples = joined(noise(100), tone(300))
+    audio.write(path, samples)
+    assert soundfile.info(path).samplerate == SECOND
+    assert soundfile.info(path).channels == 1
+    assert audio.read(path) == pytest.approx(samples, abs=1e-4)

@@ -1,0 +1,192 @@
+import json
+import os
+import resource
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orpheus_clone import layout
+from orpheus_clone.errors import ArtifactError, DataError, MachineError
+from orpheus_clone.layout import PreparedDir, PreparedStamp, RunDir, checked_voice_name
+
+STAMP = PreparedStamp(
+    voice="jack",
+    language="en",
+    base="nano",
+    base_digest="b" * 64,
+    codec_digest="c" * 64,
+    clips=5,
+    heldout=1,
+    rejected=0,
+    seconds=6.5,
+    data_digest="d" * 64,
+    consent={"sha256": "e" * 64, "record": "I agree. — Jack"},
+    versions={"orpheus-clone": "0.1.0"},
+)
+
+
+@pytest.mark.parametrize("name", ["jack", "0", "a" * 64, "jack-2_x"])
+def test_voice_names_that_may_be(name: str) -> None:
+    assert checked_voice_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "../x", "a/b", "a\\b", ".", "..", "Jack", "JACK", "-jack", "_jack", "a" * 65, "jack\n"]
+    + ["jack@1", "jack:", "jack doe", "jäck", "a.b", "jack\x00"],
+)
+def test_voice_names_that_may_not_be(name: str) -> None:
+    with pytest.raises(DataError, match="voice name .*: use 1 to 64"):
+        checked_voice_name(name)
+
+
+def test_a_stock_voice_cannot_be_cloned_over() -> None:
+    with pytest.raises(DataError, match="'tara' is a stock voice .* choose another name"):
+        checked_voice_name("tara", ("tara", "leo"))
+
+
+@given(st.text())
+def test_a_legal_voice_name_is_one_harmless_path_component(name: str) -> None:
+    try:
+        checked_voice_name(name)
+    except DataError:
+        return
+    assert Path("voices", name).resolve().parent == Path("voices").resolve()
+
+
+def test_a_stamp_reads_back(tmp_path: Path) -> None:
+    data = PreparedDir(tmp_path)
+    layout.write_stamp(data.stamp_file, STAMP)
+    assert data.stamp() == STAMP
+
+
+@pytest.mark.parametrize(
+    ("directory", "command"),
+    [(PreparedDir, "orpheus-clone prepare AUDIO"), (RunDir, "orpheus-clone train DATA_DIR")],
+)
+def test_a_missing_stamp_names_the_command_that_makes_it(
+    tmp_path: Path, directory: Callable[[Path], PreparedDir | RunDir], command: str
+) -> None:
+    with pytest.raises(ArtifactError, match=f"is missing; run: {command}.*--out {tmp_path}"):
+        directory(tmp_path).stamp()
+
+
+def test_a_stamp_of_another_version_is_refused_with_its_odd_fields(tmp_path: Path) -> None:
+    data = PreparedDir(tmp_path)
+    layout.write_json(data.stamp_file, {"voice": "jack", "shoe_size": 44})
+    with pytest.raises(ArtifactError, match=r"another version \(fields .*shoe_size.*run: "):
+        data.stamp()
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[1]", b"3"])
+def test_a_broken_stamp_is_refused(tmp_path: Path, content: bytes) -> None:
+    data = PreparedDir(tmp_path)
+    data.stamp_file.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"prepared\.json: is not .*run: "):
+        data.stamp()
+
+
+def test_atomic_file_leaves_the_old_content_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    layout.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), layout.atomic_file(path) as temporary:
+        temporary.write_text("half of the new", encoding="utf-8")
+        raise ZeroDivisionError
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_atomic_file_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
+    layout.write_text(tmp_path / "a" / "b" / "notes.txt", "new")
+    assert os.listdir(tmp_path / "a" / "b") == ["notes.txt"]
+
+
+def test_atomic_file_keeps_the_suffix_for_writers_that_go_by_it(tmp_path: Path) -> None:
+    with layout.atomic_file(tmp_path / "clip.flac") as temporary:
+        assert temporary.suffix == ".flac"
+        assert temporary.parent == tmp_path
+        temporary.touch()
+
+
+def test_two_threads_may_write_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "clip.txt"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: layout.write_text(path, "the same"), range(200)))
+    assert path.read_text(encoding="utf-8") == "the same"
+    assert os.listdir(tmp_path) == ["clip.txt"]
+
+
+def test_atomic_dir_replaces_a_whole_directory(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with layout.atomic_dir(tmp_path / "adapter") as temporary:
+            (temporary / content).touch()
+    assert os.listdir(tmp_path / "adapter") == ["new"]
+    assert os.listdir(tmp_path) == ["adapter"]
+
+
+def test_atomic_dir_leaves_the_old_directory_when_the_block_fails(tmp_path: Path) -> None:
+    with layout.atomic_dir(tmp_path / "adapter") as temporary:
+        (temporary / "old").touch()
+    with pytest.raises(ZeroDivisionError), layout.atomic_dir(tmp_path / "adapter") as temporary:
+        (temporary / "new").touch()
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path / "adapter") == ["old"]
+    assert os.listdir(tmp_path) == ["adapter"]
+
+
+def test_a_full_disk_says_so_and_leaves_the_old_content(
+    small_disk: Callable[[int], Path],
+) -> None:
+    path = small_disk(64) / "notes.txt"
+    layout.write_text(path, "old")
+    with pytest.raises(MachineError, match=r"cannot write .*notes\.txt: No space left on device; free"):
+        layout.write_text(path, "x" * 200_000)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(path.parent) == ["notes.txt"]
+
+
+def test_a_file_over_the_process_limit_says_so(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(MachineError, match=r"cannot write .*notes\.txt: File too large"):
+            layout.write_text(tmp_path / "notes.txt", "x" * 200_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_in_the_way_of_a_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(MachineError, match=r"cannot write .*taken.notes\.txt"):
+        layout.write_text(tmp_path / "taken" / "notes.txt", "new")
+    with pytest.raises(MachineError, match=r"cannot write .*taken.adapter"):
+        with layout.atomic_dir(tmp_path / "taken" / "adapter"):
+            pass
+
+
+def test_a_broken_connection_is_not_taken_for_a_disk(tmp_path: Path) -> None:
+    with pytest.raises(BrokenPipeError), layout.disk_errors(tmp_path):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_digests_are_sha256_and_do_not_hang_on_key_order(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert layout.sha256_file(tmp_path / "abc") == known
+    assert layout.sha256_json({"a": 1, "b": 2}) == layout.sha256_json({"b": 2, "a": 1})
+    assert layout.sha256_json({"a": 1}) != layout.sha256_json({"a": 2})
+
+
+def test_json_files_are_readable_text(tmp_path: Path) -> None:
+    layout.write_json(tmp_path / "x.json", {"who": "Zoë"})
+    assert "Zoë" in (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "x.json").read_bytes()) == {"who": "Zoë"}
+
+
+def test_stamps_name_the_versions_that_shape_a_result() -> None:
+    assert {"orpheus-clone", "python", "torch", "transformers", "snac"} <= set(layout.versions())
