@@ -12,10 +12,12 @@ Nothing in it is ever unpickled, and no path comes from its content.
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from orpheus_clone import layout
-from orpheus_clone.errors import ArtifactError
+from orpheus_clone.errors import ArtifactError, DataError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
@@ -134,7 +136,8 @@ def read(path: Path) -> Bundle:
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pkl", ".pth")))
     if pickled:
         raise ArtifactError(f"{path}: holds {pickled[0]}, a pickle, which may run code; refused")
-    if names != set(FILES) or any((path / name).is_symlink() for name in names):
+    plain = all((path / name).is_file() and not (path / name).is_symlink() for name in names)
+    if names != set(FILES) or not plain:
         raise ArtifactError(f"{path}: holds {sorted(names)}, expected exactly {sorted(FILES)}")
     card = read_card(path / VOICE_FILE)
     digest = content_digest(path)
@@ -152,14 +155,20 @@ def read_card(path: Path) -> VoiceCard:
     data = layout.read_json(path, "publish the voice again")
     if set(data) != {field.name for field in fields(VoiceCard)}:
         raise ArtifactError(f"{path}: is not a voice card of this version; publish again")
-    layout.checked_voice_name(str(data["voice"]))
     try:
-        Sampling.model_validate(data["sampling"])
-    except ValueError as error:
-        raise ArtifactError(f"{path}: sampling: {error}") from None
-    if data["proof"] not in get_args(Proof):
-        raise ArtifactError(f"{path}: proof is {data['proof']!r}")
-    return VoiceCard(**data)
+        card = TypeAdapter(VoiceCard).validate_python(data)
+        Sampling.model_validate(card.sampling)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(
+            f"{path}: {where}: {first['msg']} (got {first['input']!r}); publish the voice again"
+        ) from None
+    try:
+        layout.checked_voice_name(card.voice)
+    except DataError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    return card
 
 
 def check_fits(bundle: Bundle, base: BaseModel) -> None:

@@ -139,7 +139,7 @@ def _weights(path: Path) -> "dict[str, torch.Tensor]":
         )
     except pickle.UnpicklingError as error:
         raise ArtifactError(
-            f"{path}/pytorch_model.bin: holds more than tensors, which may run code; refused. "
+            f"{path / 'pytorch_model.bin'}: is not tensors alone, so it may run code; refused. "
             "Fetch the codec again"
         ) from error
     return weights

@@ -84,10 +84,11 @@ def split_of(key: str, fraction: float) -> Split:
 
 def _lines(path: Path) -> Sequence[str]:
     try:
-        # Not splitlines(), which also cuts at U+2028 and the like, which JSON does not escape.
-        return path.read_text(encoding="utf-8").split("\n")[:-1]
+        content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; run prepare again") from None
+    # Not splitlines(), which also cuts at U+2028 and the like, which JSON does not escape.
+    return content.removesuffix("\n").split("\n") if content else []
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 Nothing here reaches outside the machine or into the user's own cache.
 """
 
-import os
+import multiprocessing
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import soundfile
+import torch
+from safetensors.torch import load_file, save_file
 
-from orpheus_clone import models, recipe
+from orpheus_clone import bundle, layout, models, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec import Codec
@@ -123,6 +125,42 @@ def small_run(
 @pytest.fixture(scope="session")
 def run_dir(small_run: SmallRun) -> RunDir:
     return small_run.dir
+
+
+@pytest.fixture(scope="session")
+def adapters(run_dir: RunDir, tmp_path_factory: pytest.TempPathFactory) -> tuple[Adapter, Adapter]:
+    """Two adapters of the small run's shape that change what nano says, each its own way."""
+    folder = tmp_path_factory.mktemp("adapters")
+    return _loud_adapter(run_dir, folder / "one", 1), _loud_adapter(run_dir, folder / "two", 2)
+
+
+def _loud_adapter(run: RunDir, out: Path, seed: int) -> Adapter:
+    shutil.copytree(run.adapter, out)
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: torch.randn(tensor.shape, generator=generator).to(tensor.dtype) * 0.3
+        for name, tensor in load_file(out / bundle.WEIGHTS_FILE).items()
+    }
+    save_file(weights, out / bundle.WEIGHTS_FILE)
+    digest = layout.sha256_file(out / bundle.WEIGHTS_FILE)
+    return Adapter(bundle.bundle_name(out.name, digest), out, digest)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
+    """The one vLLM engine of the session; tests of it share its loop."""
+    from orpheus_clone.engine.vllm import VllmEngine
+
+    before = set(multiprocessing.active_children())
+    engine = VllmEngine(base, max_adapters=4, max_rank=16)
+    core = set(multiprocessing.active_children()) - before
+    assert core
+    yield engine
+    await engine.close()
+    await engine.close()
+    assert not engine.is_alive()
+    left = [process for process in core if process.is_alive()]
+    assert not left, f"processes of the engine outlive it: {left}"
 
 
 @pytest.fixture

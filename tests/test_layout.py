@@ -24,6 +24,7 @@ STAMP = PreparedStamp(
     rejected=0,
     seconds=6.5,
     data_digest="d" * 64,
+    inputs_digest="f" * 64,
     consent={"sha256": "e" * 64, "record": "I agree. — Jack"},
     versions={"orpheus-clone": "0.1.0"},
 )

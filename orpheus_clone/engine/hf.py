@@ -9,6 +9,8 @@ import threading
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from safetensors import SafetensorError
+
 from orpheus_clone import tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
@@ -62,9 +64,14 @@ class HfEngine:
     async def unload(self, adapter: Adapter) -> None:
         """Forget an adapter."""
         with self._lock:
-            if adapter.name in self._loaded:
-                self._model.delete_adapter(_peft_name(adapter))
-                self._loaded.remove(adapter.name)
+            if adapter.name not in self._loaded:
+                return
+            self._loaded.remove(adapter.name)
+            if not self._loaded:
+                self._model = self._model.unload()  # PEFT cannot run with no adapter at all
+                return
+            self._model.set_adapter(_peft_name(next(iter(self._loaded))))
+            self._model.delete_adapter(_peft_name(adapter.name))
 
     def is_alive(self) -> bool:
         """Whether `close` has not been called."""
@@ -77,7 +84,7 @@ class HfEngine:
 
     def _load(self, adapter: Adapter) -> None:
         try:
-            from peft import PeftModel
+            from peft import PeftModel, load_peft_weights
         except ImportError as missing:
             raise MachineError(
                 "the hf engine needs peft to speak through an adapter: "
@@ -86,15 +93,16 @@ class HfEngine:
         with self._lock:
             if adapter.name in self._loaded:
                 return
-            name = _peft_name(adapter)
+            name = _peft_name(adapter.name)
             try:
+                load_peft_weights(str(adapter.path))  # fails before the model is changed
                 if isinstance(self._model, PeftModel):
                     self._model.load_adapter(str(adapter.path), adapter_name=name)
                 else:
                     self._model = PeftModel.from_pretrained(
                         self._model, str(adapter.path), adapter_name=name
                     )
-            except (OSError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
                 raise EngineError(f"peft cannot load adapter {adapter.name}: {error}") from error
             self._model.eval()
             self._loaded.add(adapter.name)
@@ -103,7 +111,7 @@ class HfEngine:
         """One forward pass of one stream, with its adapter switched on."""
         with self._lock, self._torch.inference_mode():
             if stream.adapter is not None:
-                self._model.set_adapter(_peft_name(stream.adapter))
+                self._model.set_adapter(_peft_name(stream.adapter.name))
                 return stream.step(self._model)
             if self._loaded:
                 with self._model.disable_adapter():
@@ -163,6 +171,6 @@ class _Stream:
         return masked
 
 
-def _peft_name(adapter: Adapter) -> str:
+def _peft_name(name: str) -> str:
     """PEFT makes module names of adapter names, which cannot hold a dot."""
-    return adapter.name.replace(".", "_")
+    return name.replace(".", "_")

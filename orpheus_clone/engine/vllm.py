@@ -31,6 +31,8 @@ MAX_MODEL_LEN = 4096
 CPU_KV_CACHE_GIB = "1"
 FIRST_FP8_CAPABILITY = (8, 9)
 
+_GONE = "vLLM's engine process is gone; restart this node"
+
 Precision = Literal["fp8", "bf16", "fp32"]
 
 
@@ -76,6 +78,7 @@ class VllmEngine:
         """Stream an utterance; see `Engine.generate`."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        self._check_alive()
         stream = self._llm.generate(
             {"prompt_token_ids": request.prompt},
             _sampling_params(request),
@@ -87,7 +90,7 @@ class VllmEngine:
                 completion = output.outputs[0]
                 yield _delta(list(completion.token_ids), completion.finish_reason)
         except EngineDeadError as error:
-            raise EngineDead("vLLM's engine process is gone; restart this node") from error
+            raise EngineDead(_GONE) from error
         except ValueError as error:
             raise EngineError(f"vLLM refused the request: {error}") from error
         finally:
@@ -95,15 +98,17 @@ class VllmEngine:
 
     async def load(self, adapter: Adapter) -> None:
         """Make an adapter resident; see `Engine.load`."""
+        self._check_alive()
         try:
             await self._llm.add_lora(_lora_request(adapter))
         except Exception as error:  # vLLM forwards whatever its core process raised
             if not self.is_alive():
-                raise EngineDead("vLLM's engine process is gone; restart this node") from error
+                raise EngineDead(_GONE) from error
             raise EngineError(f"vLLM cannot load adapter {adapter.name}: {error}") from error
 
     async def unload(self, adapter: Adapter) -> None:
         """Forget an adapter."""
+        self._check_alive()
         await self._llm.remove_lora(adapter.number)
 
     def is_alive(self) -> bool:
@@ -118,9 +123,14 @@ class VllmEngine:
             # Let go now: vLLM's destructor fails when it only runs as the interpreter ends.
             self._llm = None
 
+    def _check_alive(self) -> None:
+        if not self.is_alive():
+            raise EngineDead(_GONE)
+
 
 def _quiet_environment() -> None:
     """Settings that vLLM reads from the environment when it is imported."""
+    os.environ["ORPHEUS_CLONE_NODE_PID"] = str(os.getpid())  # slot_mask.NODE_PID
     defaults = {
         # SlotMask speaks the interface of the V1 runner, on a GPU as on a CPU.
         "VLLM_USE_V2_MODEL_RUNNER": "0",

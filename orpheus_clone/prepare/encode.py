@@ -17,7 +17,7 @@ from orpheus_clone.prepare.trim import trim, zero_samples
 from orpheus_clone.recipe import Prepare
 from orpheus_clone.tokens import Codes
 
-_REVISION = 2
+REVISION = 2
 """Changes whenever this module would make something else of the same recording."""
 
 
@@ -34,7 +34,7 @@ class Encoded:
 
 def clip_key(recording: Path, settings: Prepare, codec_digest: str) -> str:
     """Hash of everything that shapes the clip."""
-    what = [_REVISION, layout.sha256_file(recording), settings.head_ms, settings.tail_ms]
+    what = [REVISION, layout.sha256_file(recording), settings.head_ms, settings.tail_ms]
     return layout.sha256_json([*what, codec_digest])
 
 

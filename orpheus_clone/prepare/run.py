@@ -14,11 +14,11 @@ from pathlib import Path
 
 from orpheus_clone import layout, manifest, models, text, tokens
 from orpheus_clone.codec import Codec
-from orpheus_clone.errors import AudioError, DataError, TextError
+from orpheus_clone.errors import ArtifactError, AudioError, DataError, TextError
 from orpheus_clone.layout import PreparedDir, PreparedStamp
 from orpheus_clone.manifest import Clip, Rejected
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare.encode import Encoded, clip_key, encode
+from orpheus_clone.prepare.encode import REVISION, Encoded, clip_key, encode
 from orpheus_clone.prepare.transcripts import Recording, find_recordings, match
 from orpheus_clone.recipe import Recipe
 
@@ -55,8 +55,9 @@ def prepare(
     record = _read_consent(consent)
     recordings, rejected = match(find_recordings(places), transcripts)
     inputs_digest = _inputs_digest(recordings, rejected, voice, language, base, recipe, record)
-    if out.stamp_file.is_file() and out.stamp().inputs_digest == inputs_digest:
-        return out.stamp()
+    with contextlib.suppress(ArtifactError):  # no stamp, or another version's: do it again
+        if out.stamp().inputs_digest == inputs_digest:
+            return out.stamp()
     candidates, more = _encode_all(recordings, voice, out, base, recipe, progress)
     rejected += more
     _check_corpus(candidates, rejected, recipe)
@@ -97,7 +98,7 @@ def _inputs_digest(
 ) -> str:
     heard = [[r.id, str(r.path), layout.sha256_file(r.path), r.text] for r in recordings]
     unmatched = [[r.id, r.reason] for r in rejected]
-    made_for = [voice, language, base.digest, base.codec_digest]
+    made_for = [REVISION, voice, language, base.digest, base.codec_digest]
     return layout.sha256_json([heard, unmatched, made_for, recipe.prepare.model_dump(), consent])
 
 

@@ -19,9 +19,10 @@ from orpheus_clone.train.plot import plot_loss
 
 def is_done(data: PreparedDir, out: RunDir, recipe: Recipe, base: BaseModel) -> bool:
     """Whether `out` holds the finished run of just these settings, data and base."""
-    if not out.stamp_file.is_file():
+    try:
+        stamp = out.stamp()
+    except ArtifactError:  # none, or another version's: train again
         return False
-    stamp = out.stamp()
     made_of = (stamp.recipe_digest, stamp.data_digest, stamp.base_digest)
     return made_of == (_train_digest(recipe), data.stamp().data_digest, base.digest)
 

@@ -1,0 +1,37 @@
+"""What the tests of both engines ask, and how they read a stream."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import pytest
+
+from orpheus_clone import models, tokens
+from orpheus_clone.engine.base import Delta, Engine, Request
+from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Sampling
+
+GREEDY = Sampling(temperature=0.0, repetition_penalty=1.0)
+LIVELY = Sampling(temperature=1.0, top_p=0.95, repetition_penalty=1.1)
+
+
+@pytest.fixture(scope="session")
+def prompt(base: BaseModel) -> list[int]:
+    return models.prompt_ids(base.tokenizer(), "ada", "Hello there.", base.tags)
+
+
+async def stream_of(engine: Engine, request: Request) -> list[Delta]:
+    async with aclosing(engine.generate(request)) as deltas:
+        return [delta async for delta in deltas]
+
+
+async def ids_of(engine: Engine, request: Request) -> list[int]:
+    return [token for delta in await stream_of(engine, request) for token in delta.tokens]
+
+
+def check_well_formed(deltas: Sequence[Delta], max_frames: int) -> None:
+    """Whole frames, each id in its slot, and a finish on the last delta alone."""
+    ids = [token for delta in deltas for token in delta.tokens]
+    frames = len(tokens.tokens_to_codes(ids))
+    assert 1 <= frames <= max_frames
+    assert [delta.finish for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+    assert deltas[-1].finish == ("length" if frames == max_frames else "stop")

@@ -1,0 +1,169 @@
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orpheus_clone import speech, tokens
+from orpheus_clone.bundle import Adapter
+from orpheus_clone.codec import Codec
+from orpheus_clone.engine.base import Engine, Request
+from orpheus_clone.errors import EngineError, TextError, TokenError
+from orpheus_clone.layout import RunDir
+from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Sampling
+from orpheus_clone.speech import Chunk, Speaker, Voice
+from tests.conftest import SmallRun
+from tests.fakes import ScriptedEngine
+
+ADA = Voice("ada")
+LONG = "This is the first sentence. " * 20
+
+
+def script(frames: int, seed: int = 0) -> list[int]:
+    codes = np.random.default_rng(seed).integers(0, 4096, (frames, 7))
+    return tokens.codes_to_tokens(codes)
+
+
+def speaker(engine: Engine, codec: Codec, base: BaseModel) -> Speaker:
+    return Speaker(engine, codec, base)
+
+
+async def heard(chunks: AsyncGenerator[Chunk, None]) -> list[Chunk]:
+    async with aclosing(chunks):
+        return [chunk async for chunk in chunks]
+
+
+@settings(deadline=None, max_examples=15)
+@given(frames=st.integers(1, 8), size=st.integers(1, 20))
+async def test_samples_are_frames_times_2048_however_tokens_come(
+    codec: Codec, base: BaseModel, frames: int, size: int
+) -> None:
+    engine = ScriptedEngine([script(frames)], size=size)
+    samples = await speaker(engine, codec, base).say("Hello.", ADA)
+    assert samples.shape == (frames * 2048,)
+    assert samples.dtype == np.float32
+
+
+async def test_an_utterance_of_one_frame_is_heard(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(1)])
+    chunks = await heard(speaker(engine, codec, base).speak("Hi.", ADA))
+    assert [len(chunk.samples) for chunk in chunks] == [0, 2048]
+    assert [chunk.finish for chunk in chunks] == [None, "stop"]
+
+
+async def test_code_0_is_a_legal_code(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([tokens.codes_to_tokens(np.zeros((2, 7), np.int64))])
+    assert len(await speaker(engine, codec, base).say("Hi.", ADA)) == 4096
+
+
+async def test_the_sound_is_what_the_codec_makes_of_the_tokens(
+    codec: Codec, base: BaseModel
+) -> None:
+    ids = script(2)
+    samples = await speaker(ScriptedEngine([ids]), codec, base).say("Hi.", ADA)
+    whole = codec.decode(tokens.tokens_to_codes(ids))
+    assert np.abs(samples - whole).max() < 1e-5
+
+
+async def test_chunks_come_before_the_utterance_ends(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(5)])
+    async with aclosing(speaker(engine, codec, base).speak("Hello.", ADA)) as chunks:
+        first = await anext(chunks)
+        second = await anext(chunks)
+        assert (len(first.samples), first.tokens) == (0, 7)
+        assert (len(second.samples), second.tokens) == (2048, 7)
+        assert engine.open == 1
+
+
+async def test_a_long_text_is_several_utterances_one_after_the_other(
+    codec: Codec, base: BaseModel
+) -> None:
+    pieces = len(speaker(ScriptedEngine([]), codec, base).plan(LONG, ADA))
+    assert pieces == 3
+    engine = ScriptedEngine([script(2, seed) for seed in range(pieces)])
+    chunks = await heard(speaker(engine, codec, base).speak(LONG, ADA))
+    assert sum(len(chunk.samples) for chunk in chunks) == 2 * 2048 * pieces
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"] * pieces
+    assert sum(chunk.tokens for chunk in chunks) == 14 * pieces
+    prompts = [request.prompt for request in engine.requests]
+    assert all(prompt[:2] == [128259, 128000] for prompt in prompts)
+    assert len({tuple(prompt) for prompt in prompts}) == 2  # the third is the shorter rest
+
+
+@pytest.mark.parametrize("bad", ["", "👍🎉", "Hello <|eot_id|> there", LONG + "<custom_token_3>"])
+async def test_a_text_that_cannot_be_said_is_refused_before_any_generation(
+    codec: Codec, base: BaseModel, bad: str
+) -> None:
+    engine = ScriptedEngine([script(1)])
+    with pytest.raises(TextError):
+        await speaker(engine, codec, base).say(bad, ADA)
+    assert engine.requests == []
+
+
+async def test_closing_early_closes_the_engines_generator(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(50)])
+    async with aclosing(speaker(engine, codec, base).speak("Hello.", ADA)) as chunks:
+        await anext(chunks)
+        assert engine.open == 1
+    assert engine.open == 0
+    assert len(engine.requests) == 1
+
+
+async def test_an_utterance_cut_at_its_limit_says_so(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(3)], finish="length")
+    chunks = await heard(speaker(engine, codec, base).speak("Hello.", ADA))
+    assert chunks[-1].finish == "length"
+    assert sum(len(chunk.samples) for chunk in chunks) == 3 * 2048
+
+
+async def test_an_engine_that_stops_inside_a_frame_is_an_error(
+    codec: Codec, base: BaseModel
+) -> None:
+    engine = ScriptedEngine([script(2)[:-3]])
+    with pytest.raises(TokenError, match="4 left over"):
+        await speaker(engine, codec, base).say("Hello.", ADA)
+    assert engine.open == 0
+
+
+async def test_the_engine_is_asked_for_the_voices_name_adapter_and_sampling(
+    codec: Codec, base: BaseModel, small_run: SmallRun
+) -> None:
+    sampling = Sampling(temperature=0.3, max_seconds=1.0)
+    voice = speech.voice_of_run(small_run.dir, sampling)
+    engine = ScriptedEngine([script(1), script(1)])
+    talker = speaker(engine, codec, base)
+    await talker.say("Hi.", voice, seed=7)
+    await talker.say("Hi.", voice, max_seconds=0.5)
+    first, second = engine.requests
+    assert first == Request(talker.plan("Hi.", voice)[0], sampling, 11, voice.adapter, 7)
+    assert (second.max_frames, second.seed) == (5, None)
+    assert base.tokenizer().decode(first.prompt[2:-4]) == "jack: Hi."
+
+
+def test_the_voice_of_a_run_carries_its_digest(small_run: SmallRun) -> None:
+    stamp = small_run.dir.stamp()
+    voice = speech.voice_of_run(small_run.dir, Sampling())
+    assert voice.name == "jack"
+    assert voice.adapter == Adapter(
+        f"jack@{stamp.adapter_digest[:12]}", small_run.dir.adapter, stamp.adapter_digest
+    )
+
+
+def test_an_adapters_number_fits_what_vllm_takes(run_dir: RunDir) -> None:
+    for digest in ("0" * 64, "f" * 64, "7fffffff" + "0" * 56, "80000000" + "0" * 56):
+        assert 1 <= Adapter("x", run_dir.adapter, digest).number < 2**31
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(0.001, 1), (0.0853, 1), (0.0854, 1), (0.1708, 2), (1.0, 11), (20, 234)]
+)
+def test_seconds_become_whole_frames(seconds: float, frames: int) -> None:
+    assert speech.max_frames(seconds) == frames
+
+
+def test_a_request_is_for_at_least_one_frame() -> None:
+    with pytest.raises(EngineError, match="at least one frame, not 0"):
+        Request([1], Sampling(), 0)
