@@ -6,6 +6,7 @@ Nothing here reaches outside the machine or into the user's own cache.
 import multiprocessing
 import shutil
 import subprocess
+import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,9 @@ async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
     from orpheus_clone.engine.vllm import VllmEngine
 
     before = set(multiprocessing.active_children())
-    engine = VllmEngine(base, max_adapters=4, max_rank=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what vLLM imports is full of deprecations of its own
+        engine = VllmEngine(base, max_adapters=4, max_rank=16)
     core = set(multiprocessing.active_children()) - before
     assert core
     yield engine

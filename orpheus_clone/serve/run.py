@@ -7,8 +7,9 @@ for that to hear that the port is in use. Readiness comes last, once everything 
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +139,20 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._say_started = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM or Ctrl-C, and only stop: uvicorn's own would raise them again
+        afterwards, and the engine would never be closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer, then say so."""

@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 
+import numpy as np
 import pytest
+import torch
 
 from orpheus_clone import models, tokens
+from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import Delta, Engine, Request
 from orpheus_clone.models import BaseModel
-from orpheus_clone.recipe import Sampling
+from orpheus_clone.recipe import Sampling, Train
+from orpheus_clone.train.loop import Loop
+from orpheus_clone.train.model import save_adapter, with_lora
 
 GREEDY = Sampling(temperature=0.0, repetition_penalty=1.0)
 LIVELY = Sampling(temperature=1.0, top_p=0.95, repetition_penalty=1.1)
@@ -17,6 +22,21 @@ LIVELY = Sampling(temperature=1.0, top_p=0.95, repetition_penalty=1.1)
 @pytest.fixture(scope="session")
 def prompt(base: BaseModel) -> list[int]:
     return models.prompt_ids(base.tokenizer(), "ada", "Hello there.", base.tags)
+
+
+@pytest.fixture(scope="session")
+def stopping(
+    base: BaseModel, prompt: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> Adapter:
+    """An adapter that has learnt by heart to say one frame to `prompt` and stop."""
+    folder = tmp_path_factory.mktemp("stopping")
+    row = tokens.training_row(prompt, np.full((1, 7), 7))
+    settings = Train(epochs=40, learning_rate=0.02, warmup_steps=0, grad_accumulation=1)
+    torch.manual_seed(0)
+    loop = Loop(with_lora(base, settings.lora, "fp32"), [row], [row], settings, "fp32")
+    loop.run(0, folder / "metrics.jsonl", folder / "checkpoints", "stopping", lambda _step: None)
+    digest = save_adapter(loop.model, folder / "adapter", base.name)
+    return Adapter(f"stopping@{digest[:12]}", folder / "adapter", digest)
 
 
 async def stream_of(engine: Engine, request: Request) -> list[Delta]:

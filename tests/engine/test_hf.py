@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine import open_engine
-from orpheus_clone.engine.base import Request
+from orpheus_clone.engine.base import Delta, Request
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import EngineError
 from orpheus_clone.models import BaseModel
@@ -52,6 +52,15 @@ async def test_no_more_frames_come_than_were_asked_for(
     deltas = await stream_of(engine, Request(prompt, GREEDY, max_frames))
     assert sum(len(delta.tokens) for delta in deltas) == 7 * max_frames
     assert deltas[-1].finish == "length"
+
+
+async def test_a_stream_stops_only_between_frames_and_the_stop_id_does_not_come_out(
+    engine: HfEngine, prompt: list[int], stopping: Adapter
+) -> None:
+    deltas = await stream_of(engine, Request(prompt, GREEDY, 10, stopping))
+    ids = [token for delta in deltas for token in delta.tokens]
+    assert ids == [128273, 132369, 136465, 140561, 144657, 148753, 152849]
+    assert deltas[-1] == Delta([], "stop")
 
 
 async def test_an_adapter_changes_what_is_said_and_the_base_stays_as_it_was(

@@ -1,0 +1,52 @@
+# make demo    set up, clone the sample voice, serve it, speak through it       (under 10 minutes)
+# make test    set up, run every test with coverage
+# make check   lint, types, import contracts                                    (under a minute)
+# make long    a real speaker's 24 minutes through clone and serve              (about half an hour)
+# make install only the set-up, into .venv
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# A plain torch pulls several GB of CUDA; PyTorch's own index has the CPU build for Linux.
+ifeq ($(shell uname -s),Linux)
+TORCH := --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu
+else
+TORCH := torch==2.13.0
+endif
+
+.PHONY: install demo test check long clean
+
+install: $(READY)
+
+$(READY): .ci/cpu.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --no-deps --requirement .ci/cpu.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python recipes/demo.py demo
+
+test: $(READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+long: $(READY)
+	$(BIN)/python recipes/allison/run.py build/allison
+
+clean:
+	rm -rf $(VENV) demo build

@@ -1,0 +1,132 @@
+"""The first five minutes: a voice cloned, served and spoken through, all on this machine.
+
+    python recipes/demo.py OUT [AUDIO] [--voice NAME] [--transcripts FILE] [--recipe FILE]
+
+What it does is what you would type: `clone` on the recordings, `serve`, `publish`, and then the
+OpenAI client. It ends by itself and leaves no process. Every stage is done again on each run.
+The base is nano, a random stand-in: it shows that everything works, and speaks noise.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from openai import OpenAI
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = "Hello! This voice was cloned a minute ago, and it is speaking through the OpenAI client."
+STOP_SECONDS = 60
+
+
+def main() -> None:
+    """Run the demo."""
+    options = _options()
+    shutil.rmtree(options.out, ignore_errors=True)
+    began = time.monotonic()
+    rows = [("recordings", str(options.audio))]
+    cloned = _clone(options)
+    rows += [("voice", cloned["voice"]), ("verdict", cloned["verdict"])]
+    rows += [("report", cloned["report"]), ("loss plot", f"{cloned['run']}/loss.png")]
+    with _node(options.out / "voices") as url:
+        published = _command("publish", cloned["run"], "--to", url)
+        rows += [("node", url), ("published", f"{published['bundle']} ({published['proof']})")]
+        spoken = options.out / "hello.wav"
+        first_ms = _speak(url, options.voice, spoken)
+        rows += [("spoken", str(spoken)), ("first sound after", f"{first_ms:.0f} ms")]
+    rows.append(("took", f"{time.monotonic() - began:.0f} s"))
+    _show(rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Clone a voice, serve it, speak through it.")
+    parser.add_argument("out", type=Path, help="directory to write; what it holds is replaced")
+    parser.add_argument("audio", type=Path, nargs="?", default=ROOT / "data_samples")
+    parser.add_argument("--voice", default="george")
+    parser.add_argument("--transcripts", type=Path)
+    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "smoke.yaml")
+    return parser.parse_args()
+
+
+def _clone(options: argparse.Namespace) -> dict[str, Any]:
+    extra = ["--transcripts", str(options.transcripts)] if options.transcripts else []
+    where = ["--out", str(options.out / options.voice), "--recipe", str(options.recipe)]
+    return _command(
+        "clone", str(options.audio), "--voice", options.voice, "--base", "nano", *where, *extra
+    )
+
+
+def _command(*arguments: str) -> dict[str, Any]:
+    """Run a command of the product; its progress is seen, its result returned."""
+    print(f"$ orpheus-clone {' '.join(arguments)}", file=sys.stderr)
+    done = subprocess.run(
+        [sys.executable, "-m", "orpheus_clone", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.returncode)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@contextlib.contextmanager
+def _node(store: Path) -> Iterator[str]:
+    """A node on a free port, up for the length of the block; gives its URL."""
+    arguments = ["serve", "--base", "nano", "--port", "0", "--store", str(store)]
+    print(f"$ orpheus-clone {' '.join(arguments)} --allow-unproven", file=sys.stderr)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orpheus_clone", *arguments, "--allow-unproven", "--json"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            sys.exit(process.wait())
+        url = str(json.loads(line)["url"])
+        httpx.get(f"{url}/readyz").raise_for_status()
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_SECONDS)
+
+
+def _speak(url: str, voice: str, out: Path) -> float:
+    """Speak through the OpenAI client into a wav file; returns the time to the first sound, ms."""
+    client = OpenAI(base_url=f"{url}/v1", api_key="none")
+    began = time.perf_counter()
+    with client.audio.speech.with_streaming_response.create(
+        model="nano", voice=voice, input=TEXT, response_format="wav"
+    ) as response:
+        blocks = response.iter_bytes()
+        sound = next(blocks)
+        while len(sound) <= 44:
+            sound += next(blocks)
+        first_ms = 1000 * (time.perf_counter() - began)
+        out.write_bytes(sound + b"".join(blocks))
+    return first_ms
+
+
+def _show(rows: list[tuple[str, str]]) -> None:
+    table = Table(title="What the demo did", show_header=False, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    print("nano is random: what you hear is noise. The README says how to go on with Orpheus-3B.")
+
+
+if __name__ == "__main__":
+    main()
