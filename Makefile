@@ -1,7 +1,7 @@
 # make demo    set up, clone the sample voice, serve it, speak through it       (under 10 minutes)
 # make test    set up, run every test with coverage
 # make check   lint, types, import contracts                                    (under a minute)
-# make long    a real speaker's 24 minutes through clone and serve              (about half an hour)
+# make long    a real speaker's 24 minutes through clone and serve; MINUTES=3.5 for a slice
 # make install only the set-up, into .venv
 
 VENV ?= .venv
@@ -45,8 +45,11 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Only with MINUTES a slice is fetched. The recordings' licence is in recipes/allison/README.md.
+ALLISON := build/allison$(MINUTES)
 long: $(READY)
-	$(BIN)/python recipes/allison/run.py build/allison
+	$(BIN)/python recipes/allison/fetch.py $(ALLISON)/source $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python recipes/demo.py $(ALLISON)/out $(ALLISON)/source/audio --voice allison
 
 clean:
 	rm -rf $(VENV) demo build
