@@ -9,7 +9,7 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -74,6 +74,12 @@ KeyOption = Annotated[
 ]
 ServerOption = Annotated[str, typer.Option("--server", help="URL of a node.")]
 
+_INTERRUPTED = 130
+_EXTRAS = dict.fromkeys(
+    ("accelerate", "av", "datasets", "librosa", "matplotlib", "peft"), "train"
+) | dict.fromkeys(("fastapi", "prometheus_client", "redis", "uvicorn"), "serve")
+"""Which extra brings a package that some commands import."""
+
 
 def main() -> None:
     """Entry point: deliberate errors become a line and an exit code, bugs keep their traceback."""
@@ -82,15 +88,26 @@ def main() -> None:
     except errors.OrpheusCloneError as error:
         terminal.print_error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        terminal.print_error("interrupted; run the same command again to go on")
-        sys.exit(130)
-    except Exception:
-        traceback.print_exc()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has caught the KeyboardInterrupt
+            terminal.print_error("interrupted; run the same command again to go on")
+        raise
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            _report_bug()
         terminal.print_error(
-            "this is a bug of orpheus-clone; please report it with the lines above"
+            f"this needs the package {error.name}: pip install 'orpheus-clone[{extra}]'"
         )
-        sys.exit(errors.OrpheusCloneError.exit_code)
+        sys.exit(errors.MachineError.exit_code)
+    except Exception:
+        _report_bug()
+
+
+def _report_bug() -> NoReturn:
+    traceback.print_exc()
+    terminal.print_error("this is a bug of orpheus-clone; please report it with the lines above")
+    sys.exit(errors.OrpheusCloneError.exit_code)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,7 +14,7 @@ import httpx
 
 from orpheus_clone import bundle
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import NodeError
+from orpheus_clone.errors import NodeError, RecipeError
 
 TIMEOUT = httpx.Timeout(10.0, read=300.0)
 """Seconds; a node may take long to load a voice, but not to accept a connection."""
@@ -26,7 +26,10 @@ class NodeClient:
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
+        try:
+            self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
+        except httpx.InvalidURL as error:
+            raise RecipeError(f"{url}: is not a URL: {error}; expected http://NODE") from None
 
     def voices(self) -> list[dict[str, Any]]:
         """Every voice that the node can speak with."""
@@ -55,7 +58,10 @@ class NodeClient:
             response = self._http.request(method, path, **request)
         if response.is_error:
             raise NodeError(_message(response))
-        answer: dict[str, Any] = response.json()
+        try:
+            answer: dict[str, Any] = response.json()
+        except ValueError:
+            raise NodeError(f"{self._url} does not answer as a node does; is it one?") from None
         return answer
 
     @contextlib.contextmanager

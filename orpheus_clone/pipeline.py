@@ -98,7 +98,7 @@ async def clone(
     published = None
     if publish_to is not None:
         published = publish(run, publish_to, key=key)
-        _note(screen, done, "publish", True)
+        _note(screen, done, "publish", published.is_new)
     elif verdict == "failed":
         raise GateFailed(f"a gate failed; see {run.eval / 'report.html'}")
     return Cloned(

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from orpheus_clone import layout
 from orpheus_clone.errors import RecipeError
 
 
@@ -182,6 +183,11 @@ def parse(tree: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(f"{where}: " + "; ".join(map(_explain, error.errors()))) from None
+
+
+def proof_digest(recipe: Recipe) -> str:
+    """Of the settings that a verdict is about: how the voice spoke, and what was asked of it."""
+    return layout.sha256_json([recipe.eval.model_dump(), recipe.sampling.model_dump()])
 
 
 def dump(recipe: Recipe) -> str:

@@ -28,12 +28,13 @@ class Store:
     root: Path
 
     def add(self, source: Bundle) -> Bundle:
-        """Copy a bundle in, if it is not there yet; returns the stored one."""
+        """Copy a bundle in, if it is not there yet, or not whole; returns the stored one."""
         final = self._bundles / source.name
-        if not final.is_dir():
-            with layout.atomic_dir(final) as temporary:
-                for name in bundle.FILES:
-                    shutil.copyfile(source.path / name, temporary / name)
+        with contextlib.suppress(ArtifactError):  # not there, or altered: copy it in
+            return bundle.read(final)
+        with layout.atomic_dir(final) as temporary:
+            for name in bundle.FILES:
+                shutil.copyfile(source.path / name, temporary / name)
         return bundle.read(final)
 
     def point(self, voice: str, name: str) -> None:
@@ -54,7 +55,9 @@ class Store:
 
     def voices(self) -> list[str]:
         """The names that mean something, sorted."""
-        return sorted(path.stem for path in self._pointers.glob("*.json"))
+        names = [path.stem for path in self._pointers.glob("*.json")]
+        # What a killed write left behind begins with a dot.
+        return sorted(name for name in names if layout.VOICE_NAME.fullmatch(name))
 
     def history(self, voice: str) -> list[str]:
         """Names of the voice's bundles, the current one last; empty for an unknown voice."""

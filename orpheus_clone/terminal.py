@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 _SHOWN_STEPS = 12
 _COLOURS = {"passed": "green", "proven": "green", "failed": "red", "not measurable": "yellow",
@@ -25,7 +25,7 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """One line about what happens now."""
-        self._talk.print(line, markup=False)
+        self._talk.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
@@ -57,7 +57,8 @@ class Terminal:
         if self._as_json:
             _print_json(data)
             return
-        table = Table(title=title or None, show_header=False, title_justify="left")
+        columns = (Column(), Column(overflow="fold"))
+        table = Table(*columns, title=title or None, show_header=False, title_justify="left")
         for name, value in data.items():
             table.add_row(name.replace("_", " "), _shown(value))
         _out().print(table)
@@ -67,7 +68,7 @@ class Terminal:
         if self._as_json:
             _print_json({name: list(rows)})
             return
-        table = Table(*[column.replace("_", " ") for column in columns])
+        table = Table(*[Column(name.replace("_", " "), overflow="fold") for name in columns])
         for row in rows:
             table.add_row(*[_shown(row.get(column, "")) for column in columns])
         _out().print(table)
@@ -75,7 +76,9 @@ class Terminal:
 
 def print_error(message: str) -> None:
     """An error for a person."""
-    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(message)}")
+    # Not wrapped: what a message says to run must be fit for copying.
+    screen = Console(stderr=True, highlight=False)
+    screen.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
 
 
 def _steps_table(steps: Sequence[Any]) -> Table:

@@ -35,11 +35,11 @@ VOICE = "jack"
 SMALL_RECIPE = recipe.load(
     None,
     [
-        "train.epochs=2",
+        "train.epochs=3",
         "train.grad_accumulation=2",
         "train.warmup_steps=1",
         "train.checkpoint_steps=2",
-        "train.learning_rate=0.002",
+        "train.learning_rate=0.02",
         "train.lora.rank=4",
         "sampling.max_seconds=2",
     ],

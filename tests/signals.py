@@ -13,8 +13,8 @@ def samples(ms: float) -> int:
 def tone(ms: float, dbfs: float = -20.0, hertz: float = 200.0) -> Waveform:
     """A sine of the given RMS level."""
     seconds = np.arange(samples(ms)) / SAMPLE_RATE
-    peak = np.sqrt(2) * 10 ** (dbfs / 20)
-    return (peak * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32)
+    peak = 2**0.5 * 10 ** (dbfs / 20)
+    return np.asarray(peak * np.sin(2 * np.pi * hertz * seconds), np.float32)
 
 
 def noise(ms: float, dbfs: float = -60.0, seed: int = 0) -> Waveform:

@@ -20,11 +20,14 @@ def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -
     samples = np.sin(2 * np.pi * 200 * np.arange(round(rate * seconds)) / rate) * 0.1
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
         frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], "fltp", "mono")
         frame.rate = rate
         resampler = av.AudioResampler(
-            format=stream.codec_context.format, layout="mono", rate=rate,
+            format=stream.codec_context.format,
+            layout="mono",
+            rate=rate,
             frame_size=stream.codec_context.frame_size or 1024,
         )
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
@@ -32,7 +35,9 @@ def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -
         container.mux(stream.encode(None))
 
 
-@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("aiff", None)])
+@pytest.mark.parametrize(
+    ("suffix", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("aiff", None)]
+)
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 24000, 44100, 48000])
 def test_lossless_files_of_any_rate_have_the_right_length_and_level(
     tmp_path: Path, suffix: str, subtype: str | None, rate: int

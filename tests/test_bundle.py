@@ -166,7 +166,7 @@ def test_tampered_weights_are_refused_even_without_a_digest_in_the_name(good: Bu
     content = bytearray((path / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (path / WEIGHTS).write_bytes(content)
-    with pytest.raises(ArtifactError, match="its digest is not the one in voice.json"):
+    with pytest.raises(ArtifactError, match=r"its digest is not the one in voice.json"):
         bundle.read(path)
 
 
@@ -220,7 +220,9 @@ def test_a_rank_that_is_not_the_tensors_is_refused(good: Bundle) -> None:
         bundle.read(with_config(nameless(good), r=8))
 
 
-@pytest.mark.parametrize("targets", [["q_proj"], "all-linear", None, [*bundle.PROJECTIONS, "lm_head"]])
+@pytest.mark.parametrize(
+    "targets", [["q_proj"], "all-linear", None, [*bundle.PROJECTIONS, "lm_head"]]
+)
 def test_other_targets_than_the_seven_are_refused(good: Bundle, targets: object) -> None:
     with pytest.raises(ArtifactError, match="adapts "):
         bundle.read(with_config(nameless(good), target_modules=targets))
@@ -270,7 +272,9 @@ def test_a_card_that_is_no_json_object_is_refused(good: Bundle, content: bytes) 
 
 def test_it_fits_the_base_it_was_trained_on_and_no_other(good: Bundle, base: BaseModel) -> None:
     bundle.check_fits(good, base)
-    with pytest.raises(ArtifactError, match="was trained on nano .* but this is nano 000000000000"):
+    with pytest.raises(
+        ArtifactError, match=r"was trained on nano .* but this is nano 000000000000"
+    ):
         bundle.check_fits(good, replace(base, digest="0" * 64))
 
 

@@ -181,7 +181,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
 
 def test_a_codec_without_weights_says_what_it_lacks(copy_of_codec: Path) -> None:
     (copy_of_codec / "model.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="neither model.safetensors nor pytorch_model.bin"):
+    with pytest.raises(ArtifactError, match=r"neither model.safetensors nor pytorch_model.bin"):
         Codec(copy_of_codec)
 
 

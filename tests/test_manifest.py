@@ -56,9 +56,7 @@ def lines_with(tmp_path: Path, second: str) -> Path:
         (json.dumps({**asdict(CLIP), "split": "test"}), "split 'test' is not train or heldout"),
     ],
 )
-def test_a_broken_line_is_named_by_file_and_line(
-    tmp_path: Path, line: str, message: str
-) -> None:
+def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(ArtifactError, match=rf"clips\.jsonl:2: .*{message}.*run prepare again"):
         manifest.read_clips(lines_with(tmp_path, line))
 

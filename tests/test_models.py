@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
 from orpheus_clone import layout, models, nano
 from orpheus_clone.errors import ArtifactError, RecipeError, TextError, TokenError
@@ -42,21 +42,27 @@ def test_nano_says_what_it_is(base: BaseModel) -> None:
     assert (base.name, base.language, base.tags) == ("nano", "en", ())
 
 
-def test_a_directory_with_the_same_files_is_the_same_base(copy_of_base: Path, base: BaseModel) -> None:
+def test_a_directory_with_the_same_files_is_the_same_base(
+    copy_of_base: Path, base: BaseModel
+) -> None:
     mine = models.locate(str(copy_of_base))
     assert (mine.digest, mine.codec_digest) == (base.digest, base.codec_digest)
     assert mine.name == str(copy_of_base)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_any_changed_file_changes_the_digest(copy_of_base: Path, base: BaseModel, name: str) -> None:
+def test_any_changed_file_changes_the_digest(
+    copy_of_base: Path, base: BaseModel, name: str
+) -> None:
     content = (copy_of_base / name).read_bytes()
     changed = content[:-1] + b"\x01" if name == "model.safetensors" else content + b" "
     (copy_of_base / name).write_bytes(changed)
     assert models.locate(str(copy_of_base)).digest != base.digest
 
 
-def test_a_changed_codec_changes_the_codec_digest_alone(copy_of_base: Path, base: BaseModel) -> None:
+def test_a_changed_codec_changes_the_codec_digest_alone(
+    copy_of_base: Path, base: BaseModel
+) -> None:
     (copy_of_base / "codec" / "config.json").write_text("{}", encoding="utf-8")
     mine = models.locate(str(copy_of_base))
     assert mine.digest == base.digest
@@ -65,7 +71,9 @@ def test_a_changed_codec_changes_the_codec_digest_alone(copy_of_base: Path, base
 
 def test_a_prompt_by_hand(base: BaseModel) -> None:
     ids = models.prompt_ids(base.tokenizer(), "ada", "Hi!", base.tags)
-    letters = [base.tokenizer().token_to_id(letter) for letter in ["a", "d", "a", ":", "Ġ", "H", "i", "!"]]
+    letters = [
+        base.tokenizer().token_to_id(letter) for letter in ["a", "d", "a", ":", "Ġ", "H", "i", "!"]
+    ]
     assert ids == [128259, 128000, *letters, *TAIL]
 
 
@@ -120,7 +128,7 @@ def test_pickled_weights_alone_are_refused(copy_of_base: Path) -> None:
 def test_a_model_of_another_vocabulary_is_refused(copy_of_base: Path) -> None:
     config = json.loads((copy_of_base / "config.json").read_text(encoding="utf-8"))
     (copy_of_base / "config.json").write_text(json.dumps(config | {"vocab_size": 128256}))
-    with pytest.raises(ArtifactError, match="vocabulary of 128256.*not an Orpheus model"):
+    with pytest.raises(ArtifactError, match=r"vocabulary of 128256.*not an Orpheus model"):
         models.locate(str(copy_of_base))
 
 
@@ -198,7 +206,7 @@ def test_the_codec_may_lie_elsewhere(
     monkeypatch.setenv("ORPHEUS_CLONE_SNAC", str(tmp_path / "snac"))
     assert models.locate(str(copy_of_base)).codec_digest == base.codec_digest
     monkeypatch.setenv("ORPHEUS_CLONE_SNAC", str(tmp_path))
-    with pytest.raises(ArtifactError, match="holds no config.json"):
+    with pytest.raises(ArtifactError, match=r"holds no config.json"):
         models.locate(str(copy_of_base))
 
 

@@ -71,9 +71,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, content: str, message:
         ("sampling: {top_p: 0}", "sampling.top_p"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_was_given(
-    tmp_path: Path, content: str, key: str
-) -> None:
+def test_a_wrong_value_is_named_with_what_was_given(tmp_path: Path, content: str, key: str) -> None:
     with pytest.raises(RecipeError, match=rf"mine\.yaml: {key}: .*\(got "):
         recipe.load(written(tmp_path, content))
 
@@ -150,7 +148,7 @@ def test_an_override_cannot_go_below_a_value(tmp_path: Path) -> None:
 
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Recipe().train.epochs = 5
+        Recipe().train.epochs = 5  # type: ignore[misc]  # the point of the test
 
 
 def test_a_repeated_key_is_refused(tmp_path: Path) -> None:

@@ -62,7 +62,11 @@ CASES: dict[str, tuple[Waveform, float, float]] = {
         500,
         1500,
     ),
-    "a tone on a DC offset": (joined(noise(500), tone(1000), noise(500)) + np.float32(0.1), 500, 1500),
+    "a tone on a DC offset": (
+        joined(noise(500), tone(1000), noise(500)) + np.float32(0.1),
+        500,
+        1500,
+    ),
     "a tone throughout": (tone(1000), 0, 1000),
     "one frame of tone": (tone(85), 0, 85),
 }

@@ -92,7 +92,11 @@ def test_a_word_over_the_limit_is_cut_and_loses_nothing() -> None:
 
 
 def test_numbers_and_times_are_not_cut_at_their_commas_and_colons() -> None:
-    assert utterances("at 10:30 she paid 12,500 for it", 12) == ["at 10:30 she", "paid 12,500", "for it"]
+    assert utterances("at 10:30 she paid 12,500 for it", 12) == [
+        "at 10:30 she",
+        "paid 12,500",
+        "for it",
+    ]
 
 
 def test_chinese_is_cut_without_spaces() -> None:

@@ -53,12 +53,13 @@ class VllmEngine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._precision = precision or _best_precision()
+        self._max_len = min(MAX_MODEL_LEN, _positions(base))
         arguments: dict[str, Any] = {
             "model": str(base.path),
             "skip_tokenizer_init": True,
             "dtype": "float32" if self._precision == "fp32" else "bfloat16",
             "quantization": "fp8" if self._precision == "fp8" else None,
-            "max_model_len": min(MAX_MODEL_LEN, _positions(base)),
+            "max_model_len": self._max_len,
             "max_num_seqs": max_streams,
             "enable_lora": True,
             "max_loras": max_adapters,
@@ -73,15 +74,22 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM cannot load {base.path}: {error}") from error
         self.info = EngineInfo("vllm", hardware_name(), self._precision)
+        self._loaded: dict[str, None] = {}
+        """Names of adapters, the least recently used first: vLLM's own order of forgetting."""
+        self._max_adapters = max_adapters
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream an utterance; see `Engine.generate`."""
+        from vllm.exceptions import VLLMValidationError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         self._check_alive()
+        frames = self._frames_that_fit(request)
+        if request.adapter is not None:
+            await self._make_resident(request.adapter)
         stream = self._llm.generate(
             {"prompt_token_ids": request.prompt},
-            _sampling_params(request),
+            _sampling_params(request, frames),
             uuid.uuid4().hex,
             lora_request=_lora_request(request.adapter),
         )
@@ -91,7 +99,7 @@ class VllmEngine:
                 yield _delta(list(completion.token_ids), completion.finish_reason)
         except EngineDeadError as error:
             raise EngineDead(_GONE) from error
-        except ValueError as error:
+        except (ValueError, VLLMValidationError) as error:
             raise EngineError(f"vLLM refused the request: {error}") from error
         finally:
             await stream.aclose()
@@ -105,11 +113,32 @@ class VllmEngine:
             if not self.is_alive():
                 raise EngineDead(_GONE) from error
             raise EngineError(f"vLLM cannot load adapter {adapter.name}: {error}") from error
+        self._loaded[adapter.name] = None
+        if len(self._loaded) > self._max_adapters:
+            del self._loaded[next(iter(self._loaded))]
 
     async def unload(self, adapter: Adapter) -> None:
         """Forget an adapter."""
         self._check_alive()
+        self._loaded.pop(adapter.name, None)
         await self._llm.remove_lora(adapter.number)
+
+    def _frames_that_fit(self, request: Request) -> int:
+        """At most what was asked for; vLLM alone would stop at its limit inside a frame."""
+        frames = (self._max_len - len(request.prompt)) // tokens.FRAME
+        if frames < 1:
+            raise EngineError(
+                f"a prompt of {len(request.prompt)} tokens leaves no room for audio in "
+                f"{self._max_len}; say it in shorter pieces"
+            )
+        return min(frames, request.max_frames)
+
+    async def _make_resident(self, adapter: Adapter) -> None:
+        """Load it now: one that the core cannot read in the middle of a step kills the core."""
+        if adapter.name in self._loaded:
+            self._loaded[adapter.name] = self._loaded.pop(adapter.name)
+        else:
+            await self.load(adapter)
 
     def is_alive(self) -> bool:
         """Whether the core process lives."""
@@ -161,7 +190,7 @@ def _positions(base: BaseModel) -> int:
     return int(config.get("max_position_embeddings", MAX_MODEL_LEN))
 
 
-def _sampling_params(request: Request) -> Any:
+def _sampling_params(request: Request, frames: int) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -169,7 +198,7 @@ def _sampling_params(request: Request) -> Any:
         temperature=request.sampling.temperature,
         top_p=request.sampling.top_p,
         repetition_penalty=request.sampling.repetition_penalty,
-        max_tokens=request.max_frames * tokens.FRAME,
+        max_tokens=frames * tokens.FRAME,
         stop_token_ids=[tokens.END_OF_SPEECH],
         seed=request.seed,
         detokenize=False,

@@ -36,6 +36,7 @@ class Evaluation:
     key: str
     voice: str
     adapter_digest: str
+    settings_digest: str
     base: str
     is_random_base: bool
     engine: str

@@ -1,5 +1,6 @@
 """eval, from top to bottom: speak, measure, judge, report."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -15,7 +16,7 @@ from orpheus_clone.eval.report import Evaluation, Line
 from orpheus_clone.eval.speed import Utterance, speak_all
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
-from orpheus_clone.recipe import Recipe
+from orpheus_clone.recipe import Recipe, proof_digest
 from orpheus_clone.speech import Speaker, voice_of_run
 from orpheus_clone.tokens import SAMPLE_RATE
 
@@ -41,7 +42,7 @@ async def evaluate(
         max_seconds=recipe.eval.max_seconds,
         progress=progress,
     )
-    lines = [_line(utterance) for utterance in utterances]
+    lines = [_line(utterance, speaker.base) for utterance in utterances]
     info = speaker.engine.info
     measured = _measure(lines, speaker.base)
     gates = judge(recipe.eval, measured, info)
@@ -49,6 +50,7 @@ async def evaluate(
         key=evaluation_key(run, recipe, speaker.base, info.engine, info.hardware),
         voice=stamp.voice,
         adapter_digest=stamp.adapter_digest,
+        settings_digest=proof_digest(recipe),
         base=stamp.base,
         is_random_base=speaker.base.is_random,
         engine=info.engine,
@@ -70,8 +72,7 @@ async def evaluate(
 def evaluation_key(run: RunDir, recipe: Recipe, base: BaseModel, engine: str, hardware: str) -> str:
     """Hash of everything that an evaluation is about: equal keys need no second one."""
     about = [run.stamp().adapter_digest, base.digest, base.codec_digest]
-    settings = [recipe.eval.model_dump(), recipe.sampling.model_dump()]
-    return layout.sha256_json([about, settings, engine, hardware])
+    return layout.sha256_json([about, proof_digest(recipe), engine, hardware])
 
 
 def prompt_set(count: int) -> list[str]:
@@ -81,16 +82,16 @@ def prompt_set(count: int) -> list[str]:
     return [lines[i % len(lines)] for i in range(count)]
 
 
-def _line(utterance: Utterance) -> Line:
+def _line(utterance: Utterance, base: BaseModel) -> Line:
     head_ms: float | None = None
     tail_ms: float | None = None
     first_speech_ms: float | None = None
-    try:
-        span = silence.speech_span(utterance.samples, SAMPLE_RATE)
-        head_ms, tail_ms = span.head_ms, span.tail_ms
-        first_speech_ms = utterance.heard_at_ms(head_ms)
-    except NoSpeechError:
-        pass
+    # In the noise of a random base, speech would only be found by mistake.
+    with contextlib.suppress(NoSpeechError):
+        if not base.is_random:
+            span = silence.speech_span(utterance.samples, SAMPLE_RATE)
+            head_ms, tail_ms = span.head_ms, span.tail_ms
+            first_speech_ms = utterance.heard_at_ms(head_ms)
     return Line(
         text=utterance.text,
         seconds=round(len(utterance.samples) / SAMPLE_RATE, 3),

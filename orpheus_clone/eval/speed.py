@@ -88,14 +88,14 @@ async def speak_all(
             filler = prompts[number % len(prompts)]
             await _speak(speaker, voice, filler, number, max_seconds, clock)
 
-    async with asyncio.TaskGroup() as group:
-        streams = [group.create_task(stream(i)) for i in range(concurrency)]
-        await asyncio.wait(
-            [*streams, group.create_task(is_finished.wait())], return_when=asyncio.FIRST_COMPLETED
-        )
-        await is_finished.wait()
-        for task in streams:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            streams = [group.create_task(stream(i)) for i in range(concurrency)]
+            await is_finished.wait()
+            for task in streams:
+                task.cancel()
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # the others fell with it
     return [done[i] for i in range(len(prompts))]
 
 

@@ -82,11 +82,14 @@ def read(path: Path) -> dict[str, str]:
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise TranscriptError(f"{path}: no such transcript file") from None
+    except OSError as error:
+        raise TranscriptError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise TranscriptError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from None
     parse = _PARSERS.get(path.suffix.lower(), _parse_colon)
     spoken: dict[str, str] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
+    # Not splitlines(), which also cuts inside a text, at U+2028 and the like.
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -139,13 +142,18 @@ def _beside(recordings: list[Path]) -> Path | None:
 
 
 def _sidecars(recordings: list[Path]) -> dict[str, str]:
-    sidecars = ((path.stem, path.with_suffix(".txt")) for path in recordings)
-    try:
-        return {
-            name: file.read_text(encoding="utf-8-sig") for name, file in sidecars if file.is_file()
-        }
-    except UnicodeDecodeError as error:
-        raise TranscriptError(f"a sidecar .txt is not UTF-8 text ({error})") from None
+    spoken = {}
+    for path in recordings:
+        sidecar = path.with_suffix(".txt")
+        if not sidecar.is_file():
+            continue
+        try:
+            spoken[path.stem] = sidecar.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise TranscriptError(
+                f"{sidecar}: is not UTF-8 text ({error}); save it as UTF-8"
+            ) from None
+    return spoken
 
 
 def _name(raw: str) -> str:
@@ -156,8 +164,10 @@ def _name(raw: str) -> str:
 
 def _parse_pipe(line: str, where: str) -> tuple[str, str]:
     cells = line.split("|")
-    if len(cells) < 2:
-        raise TranscriptError(f"{where}: expected name|text, as in LJSpeech's metadata.csv")
+    if len(cells) not in (2, 3):
+        raise TranscriptError(
+            f"{where}: expected name|text or name|raw|normalised, as in LJSpeech's metadata.csv"
+        )
     return _name(cells[0]), cells[-1].strip() or cells[1].strip()
 
 

@@ -27,6 +27,8 @@ class Published:
     bundle: str
     proof: Proof
     to: str
+    is_new: bool
+    """False if the name meant this bundle there already."""
 
 
 def publish(
@@ -36,12 +38,8 @@ def publish(
     if "://" in to and not to.startswith(("http://", "https://")):
         raise RecipeError(f"--to {to}: expected http://NODE, https://NODE or a directory")
     made = make_bundle(run, override_reason)
-    if "://" in to:
-        NodeClient(to, key).publish(made)
-    else:
-        store = Store(Path(to).expanduser())
-        store.point(made.card.voice, store.add(made).name)
-    return Published(made.card.voice, made.name, made.card.proof, to)
+    is_new = _to_node(made, NodeClient(to, key)) if "://" in to else _to_store(made, Path(to))
+    return Published(made.card.voice, made.name, made.card.proof, to, is_new)
 
 
 def rollback(voice: str, to: str, *, key: str | None = None) -> str:
@@ -60,6 +58,11 @@ def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
             f"{run.report} is about another adapter; run: orpheus-clone eval {run.root}"
         )
     settings = recipe.load(run.recipe)
+    if report.get("settings_digest") != recipe.proof_digest(settings):
+        raise ArtifactError(
+            f"{run.report} is about other settings than {run.recipe}; run: orpheus-clone eval "
+            f"{run.root}"
+        )
     card = VoiceCard(
         voice=stamp.voice,
         language=stamp.language,
@@ -77,6 +80,22 @@ def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
         versions=stamp.versions,
     )
     return bundle.write(run.root / "bundles", card, run.adapter)
+
+
+def _to_node(made: Bundle, node: NodeClient) -> bool:
+    if any(voice.get("bundle") == made.name for voice in node.voices()):
+        return False
+    node.publish(made)
+    return True
+
+
+def _to_store(made: Bundle, root: Path) -> bool:
+    store = Store(root.expanduser())
+    stored = store.add(made)
+    if store.current(made.card.voice) == stored.name:
+        return False
+    store.point(made.card.voice, stored.name)
+    return True
 
 
 def _proof(report: dict[str, Any], settings: recipe.Recipe, override_reason: str | None) -> Proof:

@@ -13,9 +13,10 @@ Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from orpheus_clone.errors import (
     ArtifactError,
@@ -53,7 +54,9 @@ def create_app(service: Service) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
         service.metrics.rejected.labels(str(error.status_code)).inc()
-        return _error(error.status_code, str(error.detail), "invalid_request_error")
+        answer = _error(error.status_code, str(error.detail), "invalid_request_error")
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -39,7 +39,7 @@ class Proxy:
                 return None
             try:
                 return await self._send(request, body, node.url)
-            except httpx.ConnectError:
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 log.warning(
                     "node %s at %s accepts no connection, trying the next", node.id, node.url
                 )

@@ -22,7 +22,7 @@ from orpheus_clone.cluster.registry import NodeInfo
 from orpheus_clone.codec import Codec
 from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.engine.base import Engine
-from orpheus_clone.errors import MachineError, NodeError
+from orpheus_clone.errors import MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.app import create_app
 from orpheus_clone.serve.auth import Keys, check_host
@@ -94,13 +94,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def _member(info: NodeInfo, redis_url: str | None) -> AsyncGenerator[Membership, None]:
-    registry = MemoryRegistry() if redis_url is None else RedisRegistry(redis_url)
+    # The URL may hold a password, so no message repeats it.
+    try:
+        registry = MemoryRegistry() if redis_url is None else RedisRegistry(redis_url)
+    except ValueError as error:
+        raise RecipeError("--redis-url: expected redis://HOST:PORT or rediss://…") from error
     membership = Membership(registry, info)
     try:
         await membership.join()
     except OSError as error:
         await registry.close()
-        raise NodeError(f"--redis-url {redis_url}: cannot be reached: {error}") from error
+        raise NodeError(f"--redis-url: cannot be reached: {error}") from error
     try:
         yield membership
     finally:

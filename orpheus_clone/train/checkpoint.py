@@ -63,7 +63,7 @@ def resume(folder: Path, identity: str, training: Training) -> int:
         state = torch.load(newest / _STATE, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ArtifactError(
-            f"{newest}: cannot be read ({error}); delete it to go on from the one before"
+            f"{newest}: is damaged ({type(error).__name__}); delete it to go on from the one before"
         ) from error
     set_peft_model_state_dict(training.model, state["adapter"])
     training.optimizer.load_state_dict(state["optimizer"])

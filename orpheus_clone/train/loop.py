@@ -88,7 +88,13 @@ class Loop:
             losses = [float(self._loss([row], loss_tokens([row]))) for row in self._heldout]
         counts = [loss_tokens([row]) for row in self._heldout]
         self.training.model.train()
-        return sum(x * n for x, n in zip(losses, counts, strict=True)) / sum(counts)
+        loss = sum(x * n for x, n in zip(losses, counts, strict=True)) / sum(counts)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the held-out loss is {loss}: the weights blew up; lower train.learning_rate. "
+                "The last checkpoint is kept"
+            )
+        return loss
 
     def _step(self, step: int) -> Step:
         began = time.perf_counter()

@@ -99,9 +99,7 @@ async def test_no_more_frames_come_than_were_asked_for(
     assert deltas[-1].finish == "length"
 
 
-async def test_closing_early_leaves_the_engine_free(
-    vllm_engine: Engine, prompt: list[int]
-) -> None:
+async def test_closing_early_leaves_the_engine_free(vllm_engine: Engine, prompt: list[int]) -> None:
     async with aclosing(vllm_engine.generate(Request(prompt, GREEDY, 200))) as deltas:
         first = await anext(deltas)
     assert first.finish is None
@@ -134,10 +132,23 @@ async def test_an_adapter_that_is_not_there_is_an_engine_error(
 async def test_a_prompt_that_does_not_fit_is_an_engine_error(
     vllm_engine: Engine, prompt: list[int]
 ) -> None:
-    with pytest.raises(EngineError, match="vLLM refused the request"):
-        await ids_of(vllm_engine, Request(prompt * 500, GREEDY, 1))
+    with pytest.raises(EngineError, match="a prompt of 4090 tokens leaves no room for audio"):
+        await ids_of(vllm_engine, Request((prompt * 500)[:4090], GREEDY, 1))
     assert vllm_engine.is_alive()
     assert len(await ids_of(vllm_engine, Request(prompt, GREEDY, 1))) == 7
+
+
+async def test_a_request_over_the_context_is_cut_at_a_whole_frame(
+    vllm_engine: Engine, prompt: list[int]
+) -> None:
+    deltas = await stream_of(vllm_engine, Request((prompt * 500)[:4080], GREEDY, 700))
+    check_well_formed(deltas, 2)  # 16 tokens are left
+
+
+async def test_what_vllm_refuses_is_an_engine_error(vllm_engine: Engine) -> None:
+    with pytest.raises(EngineError, match="vLLM refused the request"):
+        await ids_of(vllm_engine, Request([], GREEDY, 1))
+    assert vllm_engine.is_alive()
 
 
 async def test_it_says_what_a_speed_figure_is_bound_to(vllm_engine: Engine) -> None:

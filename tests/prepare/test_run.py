@@ -34,9 +34,21 @@ def out(tmp_path: Path) -> PreparedDir:
 def run(out: PreparedDir, own_recordings: Path, base: BaseModel) -> Prepare:
     """prepare of this test's own recordings, with overrides of the recipe."""
 
-    def run(*overrides: str, voice: str = "jack", **options: Path) -> PreparedStamp:
-        chosen = recipe.load(None, overrides)
-        return prepare([str(own_recordings)], voice, out, base=base, recipe=chosen, **options)
+    def run(
+        *overrides: str,
+        voice: str = "jack",
+        transcripts: Path | None = None,
+        consent: Path | None = None,
+    ) -> PreparedStamp:
+        return prepare(
+            [str(own_recordings)],
+            voice,
+            out,
+            transcripts=transcripts,
+            base=base,
+            recipe=recipe.load(None, overrides),
+            consent=consent,
+        )
 
     return run
 
@@ -167,7 +179,10 @@ def test_two_recordings_of_the_same_sound_are_two_clips(
 @pytest.mark.parametrize(
     ("samples", "reason"),
     [
-        (np.concatenate([tone(20_000), noise(100), tone(20_000)]), "over the limit of 2048; cut the"),
+        (
+            np.concatenate([tone(20_000), noise(100), tone(20_000)]),
+            "over the limit of 2048; cut the",
+        ),
         (tone(45), "is shorter than 0.4 s"),
         (zeros(1000), "nobody speaks"),
         (noise(1000, -60), "nobody speaks"),
@@ -196,7 +211,8 @@ def test_a_file_that_is_not_audio_is_rejected_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("", "nothing to say"), ("👍", "nothing to say"), ("<|eot_id|>", "control token")]
+    ("text", "reason"),
+    [("", "nothing to say"), ("👍", "nothing to say"), ("<custom_token_3>", "control token")],
 )
 def test_a_text_that_cannot_be_said_is_rejected_with_the_reason(
     run: Prepare, out: PreparedDir, own_recordings: Path, text: str, reason: str
@@ -224,7 +240,9 @@ def test_too_few_clips_are_refused_with_the_reasons(
 ) -> None:
     for i in (1, 2, 3):
         (own_recordings / f"c{i}.flac").write_bytes(b"")
-    with pytest.raises(DataError, match=r"3 of 6 clips are usable.*at least 4.*3 x the file is empty"):
+    with pytest.raises(
+        DataError, match=r"3 of 6 clips are usable.*at least 4.*3 x the file is empty"
+    ):
         run()
     assert not out.stamp_file.exists()
 
@@ -242,7 +260,9 @@ def test_muted_recordings_are_refused(run: Prepare, own_recordings: Path) -> Non
         samples, rate = soundfile.read(file, dtype="float32")
         samples[10_000:12_000] = 0
         soundfile.write(file, samples, rate)
-    with pytest.raises(DataError, match="% of the samples are digital silence.*not muted or gated"):
+    with pytest.raises(
+        DataError, match=r"% of the samples are digital silence.*not muted or gated"
+    ):
         run()
     assert run("prepare.max_zero_fraction=1").clips == 6
 

@@ -29,7 +29,10 @@ def audio_files(folder: Path, *names: str) -> list[Path]:
         ("metadata.csv", "wavs/a.wav|Hello, you.\n\nb.flac|Bye.\n"),
         ("metadata.csv", "\ufeffa|Hello, you.\r\nb|Bye.\r\n"),
         ("x.jsonl", '{"id": "a", "text": "Hello, you."}\n{"id": "b", "text": "Bye."}\n'),
-        ("x.jsonl", '{"audio": "w/a.wav", "text": "Hello, you."}\n{"file": "b.mp3", "text": "Bye."}'),
+        (
+            "x.jsonl",
+            '{"audio": "w/a.wav", "text": "Hello, you."}\n{"file": "b.mp3", "text": "Bye."}',
+        ),
         ("x.jsonl", '{"id": "a", "text": "Hello, you.", "extra": 1}\n{"id": "b", "text": "Bye."}'),
         ("x.txt", "a: Hello, you.\nb: Bye.\n"),
         ("x.txt", "a.wav: Hello, you.\nb.wav:Bye.\n"),
@@ -57,6 +60,7 @@ def test_an_exotic_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None
     ("name", "line", "message"),
     [
         ("metadata.csv", "no bar here", r"expected name\|text"),
+        ("metadata.csv", "b|Either | or | neither.", r"expected name\|text"),
         ("x.jsonl", "{", "is not JSON"),
         ("x.jsonl", "[]", "is not a JSON object"),
         ("x.jsonl", '{"id": "b"}', 'expected "text" and one of "id", "audio", "file"'),
@@ -140,7 +144,9 @@ def test_two_recordings_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_that_matches_says_how_names_are_compared(tmp_path: Path) -> None:
     files = audio_files(tmp_path, "a.wav")
-    with pytest.raises(TranscriptError, match=r"x\.csv: no transcript matches .*without the suffix"):
+    with pytest.raises(
+        TranscriptError, match=r"x\.csv: no transcript matches .*without the suffix"
+    ):
         match(files, written(tmp_path, "x.csv", "A|Hi.\n"))
 
 

@@ -79,7 +79,11 @@ def test_silence_cannot_be_trimmed() -> None:
 
 def test_zeros_count_from_5_ms_on() -> None:
     def after(run: int) -> int:
-        return zero_samples(joined(tone(10) + np.float32(0.5), np.zeros(run, np.float32), tone(10) + np.float32(0.5)))
+        return zero_samples(
+            joined(
+                tone(10) + np.float32(0.5), np.zeros(run, np.float32), tone(10) + np.float32(0.5)
+            )
+        )
 
     assert [after(run) for run in (0, 1, 119, 120, 121)] == [0, 0, 0, 120, 121]
     assert zero_samples(zeros(100)) == 2400

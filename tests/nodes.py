@@ -1,0 +1,129 @@
+"""Nodes in processes of their own, as `orpheus-clone serve` starts them."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from openai import OpenAI
+
+from orpheus_clone.client import NodeClient
+from tests.waiting import eventually
+
+START_SECONDS = 120
+STOP_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """A node that speaks."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    key: str | None = None
+
+    @property
+    def client(self) -> NodeClient:
+        return NodeClient(self.url, self.key)
+
+    @property
+    def openai(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key or "none", max_retries=0)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=headers, timeout=60)
+
+    def post(self, path: str, content: bytes = b"", **headers: str) -> httpx.Response:
+        return httpx.post(self.url + path, content=content, headers=headers, timeout=60)
+
+    def speak(self, text: str, voice: str, **more: object) -> httpx.Response:
+        """The bare request, for what OpenAI's client would not send."""
+        body = {"model": "nano", "input": text, "voice": voice, **more}
+        return httpx.post(f"{self.url}/v1/audio/speech", json=body, timeout=120)
+
+    def figure(self, name: str) -> float:
+        """A figure of /metrics."""
+        found = re.search(rf"^{name} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        assert found is not None, name
+        return float(found.group(1))
+
+    def stop(self) -> int:
+        """Ask it to stop, as `docker stop` does; returns its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    *arguments: str,
+    engine: str = "hf",
+    store: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    key: str | None = None,
+) -> Iterator[RunningNode]:
+    """A node of nano on a free port; stopped at the end, if it still runs."""
+    where = ["--base", "nano", "--port", "0", "--store", str(store or folder / "store")]
+    log = folder / "node.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orpheus_clone", "serve", *where]
+            + ["--engine", engine, "--json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **(environment or {})},
+        )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            line = process.stdout.readline()
+            assert line, log.read_text(encoding="utf-8")
+            yield RunningNode(json.loads(line)["url"], process, log, key)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(STOP_SECONDS)
+                finally:
+                    process.kill()
+                    process.wait()
+
+
+def descendants(process: int) -> set[int]:
+    """The ids of all living processes below `process`."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text(encoding="utf-8").split()):
+                found |= {child} | descendants(child)
+    return found
+
+
+def name_of(process: int) -> str:
+    """What a process calls itself; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+    return ""
+
+
+def is_running(process: int) -> bool:
+    """Whether a process lives; a zombie, which waits for a reaper, does not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def all_end(processes: set[int], seconds: float) -> None:
+    eventually(
+        lambda: not any(map(is_running, processes)), seconds, f"processes {processes} have ended"
+    )
