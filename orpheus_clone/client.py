@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -27,19 +28,25 @@ class NodeClient:
         self._url = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
-            self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
+            base = httpx.URL(self._url)
         except httpx.InvalidURL as error:
             raise RecipeError(f"{url}: is not a URL: {error}; expected http://NODE") from None
+        # A client a request, since nobody closes a NodeClient.
+        self._open = partial(httpx.Client, base_url=base, headers=headers, timeout=TIMEOUT)
 
     def voices(self) -> list[dict[str, Any]]:
         """Every voice that the node can speak with."""
-        found: list[dict[str, Any]] = self._json("GET", "/v1/audio/voices")["voices"]
+        found: list[dict[str, Any]] = self._json("GET", "/v1/audio/voices", "voices")["voices"]
         return found
 
     def speak(self, text: str, voice: str) -> Iterator[bytes]:
         """PCM of `text`, 24 kHz s16le mono, as it comes."""
         body = {"model": "orpheus", "input": text, "voice": voice, "response_format": "pcm"}
-        with self._errors(), self._http.stream("POST", "/v1/audio/speech", json=body) as response:
+        with (
+            self._errors(),
+            self._open() as http,
+            http.stream("POST", "/v1/audio/speech", json=body) as response,
+        ):
             if response.is_error:
                 response.read()
                 raise NodeError(_message(response))
@@ -47,21 +54,24 @@ class NodeClient:
 
     def publish(self, source: Bundle) -> dict[str, Any]:
         """Hand a bundle over; returns when the node speaks with it."""
-        return self._json("POST", f"/v1/voices/{source.name}", content=pack(source))
+        return self._json("POST", f"/v1/voices/{source.name}", "bundle", content=pack(source))
 
     def rollback(self, voice: str) -> dict[str, Any]:
         """Let the voice's name mean its bundle before the current one."""
-        return self._json("POST", f"/v1/voices/{voice}/rollback")
+        return self._json("POST", f"/v1/voices/{voice}/rollback", "bundle")
 
-    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        with self._errors():
-            response = self._http.request(method, path, **request)
+    def _json(self, method: str, path: str, wanted: str, **request: Any) -> dict[str, Any]:
+        """The answer, an object with the key `wanted`."""
+        with self._errors(), self._open() as http:
+            response = http.request(method, path, **request)
         if response.is_error:
             raise NodeError(_message(response))
         try:
-            answer: dict[str, Any] = response.json()
+            answer = response.json()
         except ValueError:
-            raise NodeError(f"{self._url} does not answer as a node does; is it one?") from None
+            answer = None
+        if not isinstance(answer, dict) or wanted not in answer:
+            raise NodeError(f"{self._url} does not answer as a node does; is it one?")
         return answer
 
     @contextlib.contextmanager

@@ -17,7 +17,6 @@ from openai import OpenAI
 from orpheus_clone.client import NodeClient
 from tests.waiting import eventually
 
-START_SECONDS = 120
 STOP_SECONDS = 40
 
 
@@ -28,15 +27,12 @@ class RunningNode:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    openai: OpenAI
     key: str | None = None
 
     @property
     def client(self) -> NodeClient:
         return NodeClient(self.url, self.key)
-
-    @property
-    def openai(self) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=self.key or "none", max_retries=0)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(self.url + path, headers=headers, timeout=60)
@@ -72,11 +68,11 @@ def running(
 ) -> Iterator[RunningNode]:
     """A node of nano on a free port; stopped at the end, if it still runs."""
     where = ["--base", "nano", "--port", "0", "--store", str(store or folder / "store")]
+    how = ["--engine", engine, "--json"]
     log = folder / "node.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orpheus_clone", "serve", *where]
-            + ["--engine", engine, "--json", *arguments],
+            [sys.executable, "-m", "orpheus_clone", "serve", *where, *how, *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, **(environment or {})},
@@ -86,7 +82,9 @@ def running(
         try:
             line = process.stdout.readline()
             assert line, log.read_text(encoding="utf-8")
-            yield RunningNode(json.loads(line)["url"], process, log, key)
+            url = str(json.loads(line)["url"])
+            with OpenAI(base_url=f"{url}/v1", api_key=key or "none", max_retries=0) as openai:
+                yield RunningNode(url, process, log, openai, key)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -83,6 +83,29 @@ def test_onset_and_offset_are_within_10_ms(case: str) -> None:
     assert span.clip_ms == pytest.approx(1000 * len(clip) / SAMPLE_RATE)
 
 
+@pytest.mark.parametrize(
+    "case", ["a tone after digital silence", "a tone after room tone", "a tone in a noisy room"]
+)
+def test_where_windows_fall_on_the_edges_the_span_is_exact(case: str) -> None:
+    clip, onset_ms, offset_ms = CASES[case]
+    span = speech_span(clip, SAMPLE_RATE)
+    assert (span.onset_ms, span.offset_ms) == (onset_ms, offset_ms)
+
+
+def test_a_tone_throughout_leaves_no_silence_at_all() -> None:
+    span = speech_span(tone(1000), SAMPLE_RATE)
+    assert (span.head_ms, span.tail_ms) == (0, 0)
+
+
+def test_what_is_too_short_for_speech_is_a_click_and_longer_is_a_word() -> None:
+    def clip(ms: float) -> Waveform:
+        return joined(noise(100), tone(ms), noise(100))
+
+    with pytest.raises(NoSpeechError, match="for 40 ms"):
+        speech_span(clip(20), SAMPLE_RATE)
+    assert speech_span(clip(60), SAMPLE_RATE).onset_ms == pytest.approx(100, abs=10)
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 48000])
 def test_other_rates_are_measured_in_milliseconds_too(rate: int) -> None:
     seconds = np.arange(round(1.5 * rate)) / rate

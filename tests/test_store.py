@@ -135,7 +135,7 @@ def test_a_broken_pointer_is_named(store: Store, content: str) -> None:
     store.point("jack", "jack@000000000000")
     path = store.root / "voices" / "jack.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ArtifactError, match="jack.json"):
+    with pytest.raises(ArtifactError, match=r"jack\.json"):
         store.current("jack")
 
 

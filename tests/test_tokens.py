@@ -117,6 +117,7 @@ def test_a_codec_of_four_codebooks_is_refused() -> None:
 def test_slots_are_seven_ranges_that_touch() -> None:
     ids = [token for slot in range(7) for token in tokens.slot_ids(slot)]
     assert ids == list(range(128266, 156938))
+    assert tokens.AUDIO_END == 156938
     for slot in (-1, 7):
         with pytest.raises(TokenError, match=f"slot {slot} does not exist"):
             tokens.slot_ids(slot)

