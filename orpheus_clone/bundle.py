@@ -109,6 +109,21 @@ def bundle_name(voice: str, digest: str) -> str:
     return f"{voice}@{digest[:12]}"
 
 
+def adapter_config(base: str, rank: int, lora_alpha: float, lora_dropout: float) -> dict[str, Any]:
+    """adapter_config.json: all of it, since other fields of PEFT's would be imported or obeyed."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": lora_alpha,
+        "lora_dropout": lora_dropout,
+        "bias": "none",
+        "target_modules": list(PROJECTIONS),
+    }
+
+
 def content_digest(path: Path) -> str:
     """SHA-256 over the names and contents of a bundle's files."""
     return layout.sha256_json({name: layout.sha256_file(path / name) for name in FILES})
@@ -187,10 +202,16 @@ def _check_weights(path: Path, card: VoiceCard) -> None:
     rank = config.get("r")
     if not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
         raise ArtifactError(f"{path}: rank {rank} is not 1 to {MAX_RANK}")
-    if set(config.get("target_modules") or ()) != set(PROJECTIONS):
-        raise ArtifactError(f"{path}: adapts {config.get('target_modules')}, not {PROJECTIONS}")
-    if config.get("modules_to_save") or config.get("use_dora") or config.get("bias") != "none":
-        raise ArtifactError(f"{path}: modules_to_save, DoRA and biases cannot be served")
+    alpha, dropout = config.get("lora_alpha"), config.get("lora_dropout")
+    if not isinstance(alpha, int | float) or not isinstance(dropout, int | float):
+        raise ArtifactError(f"{path}: lora_alpha {alpha} or lora_dropout {dropout} is no number")
+    wanted = adapter_config(str(config.get("base_model_name_or_path")), rank, alpha, dropout)
+    odd = sorted(k for k in {*config, *wanted} if config.get(k) != wanted.get(k))
+    if odd:
+        raise ArtifactError(
+            f"{path}: {CONFIG_FILE} sets {', '.join(odd)} otherwise than a voice of ours; it may "
+            "hold only rank, alpha and dropout on the seven projections"
+        )
     digest = layout.sha256_file(path / WEIGHTS_FILE)
     if digest != card.adapter_digest:
         raise ArtifactError(f"{path / WEIGHTS_FILE}: its digest is not the one in {VOICE_FILE}")

@@ -193,12 +193,20 @@ def evaluate(
 
     screen, run = Terminal(as_json=as_json), RunDir(run_dir)
     located = _locate(base or run.stamp().base, screen)
-    settings = _recipe(recipe or run.recipe, overrides)
+    # How the voice was trained, and what may be published, stay as they were.
+    asked = _recipe(recipe or run.recipe, overrides)
+    settings = _recipe(run.recipe, None).model_copy(
+        update={"eval": asked.eval, "sampling": asked.sampling}
+    )
     asyncio.run(evaluate_run(run, located, settings, _engine(engine), screen, is_forced=True))
     write_text(run.recipe, dump(settings))
     report = read_json(run.report, "run eval again")
-    screen.rows("gates", report["gates"], ["name", "status", "value", "limit", "unit", "why"])
-    screen.say(f"{report['verdict']}; listen: {run.eval / 'report.html'}")
+    if as_json:
+        shown = {name: report[name] for name in ("voice", "verdict", "gates", "summary")}
+        screen.result(shown | {"report": str(run.eval / "report.html")})
+    else:
+        screen.rows("gates", report["gates"], ["name", "status", "value", "limit", "unit", "why"])
+        screen.say(f"{report['verdict']}; listen: {run.eval / 'report.html'}")
     if report["verdict"] == "failed":
         raise typer.Exit(errors.GateFailed.exit_code)
 
@@ -250,7 +258,10 @@ def serve(
         bool, typer.Option(help="Take voices whose gates were not measured.")
     ] = False,
     redis_url: Annotated[
-        str | None, typer.Option(help="Redis that tells nodes of each other.")
+        str | None,
+        typer.Option(
+            envvar="ORPHEUS_CLONE_REDIS_URL", help="Redis that tells nodes of each other."
+        ),
     ] = None,
     node_id: Annotated[
         str | None, typer.Option(help="This node's name on the ring; its URL.")
@@ -331,21 +342,19 @@ def clone(
 
     screen = Terminal(as_json=as_json)
     settings, located = _recipe(recipe, overrides), _locate(base, screen)
-    cloned = asyncio.run(
-        run(
-            audio,
-            voice,
-            out,
-            base=located,
-            recipe=settings,
-            screen=screen,
-            engine=_engine(engine),
-            transcripts=transcripts,
-            language=language,
-            consent=consent,
-            publish_to=publish_to,
-            key=key,
-        )
+    cloned = run(
+        audio,
+        voice,
+        out,
+        base=located,
+        recipe=settings,
+        screen=screen,
+        engine=_engine(engine),
+        transcripts=transcripts,
+        language=language,
+        consent=consent,
+        publish_to=publish_to,
+        key=key,
     )
     screen.result(asdict(cloned), f"{voice}: cloned")
 
@@ -362,9 +371,9 @@ def voices(server: ServerOption, key: KeyOption = None, as_json: JsonOption = Fa
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the base models that are known by name."""
-    from orpheus_clone.models import KNOWN, describe
-
     if context.invoked_subcommand is None:
+        from orpheus_clone.models import KNOWN, describe
+
         rows = [describe(known) for known in KNOWN.values()]
         Terminal(as_json=as_json).rows("models", rows, ["name", "here", "about", "licence", "hubs"])
 

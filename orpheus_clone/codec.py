@@ -33,10 +33,17 @@ LEFT_FRAMES = 3
 LOOK_AHEAD_FRAMES = 1
 
 
+def default_device() -> str:
+    """Where sound is decoded, in eval as in serve: speed figures include it."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class Codec:
     """A loaded SNAC; safe to use from several threads, since it holds no state between calls."""
 
-    def __init__(self, path: Path, device: str = "cpu", *, is_silent: bool = False) -> None:
+    def __init__(self, path: Path, device: str | None = None, *, is_silent: bool = False) -> None:
         """Load config.json and weights from `path`; ArtifactError if it is not SNAC 24 kHz."""
         import torch
         from safetensors import SafetensorError
@@ -53,7 +60,7 @@ class Codec:
         if is_silent:
             _silence_noise(self._snac)
         self._torch = torch
-        self._device = torch.device(device)
+        self._device = torch.device(device or default_device())
         self._snac.eval().to(self._device)
 
     def encode(self, samples: Waveform) -> Codes:

@@ -202,8 +202,10 @@ def read_json(path: Path, hint: str) -> dict[str, Any]:
     """A JSON object from a file; ArtifactError with `hint` where it cannot be had."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{path} is missing; {hint}") from None
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {hint}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{path}: is not JSON ({error}); {hint}") from None
     if not isinstance(data, dict):
@@ -256,7 +258,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _forget_unfinished(path)
             temporary.mkdir()
             yield temporary
             if path.exists():
@@ -265,6 +267,27 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _forget_unfinished(path: Path) -> None:
+    """Remove what a killed process was writing in place of `path`."""
+    for left in (
+        *path.parent.glob(f".{path.name}.*.part"),
+        *path.parent.glob(f".{path.name}.*.old"),
+    ):
+        pid = left.suffixes[-2].removeprefix(".")
+        if not (pid.isdigit() and int(pid) != os.getpid() and _is_running(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

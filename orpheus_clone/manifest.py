@@ -78,7 +78,7 @@ def read_clips(path: Path) -> list[Clip]:
 
 
 def split_of(key: str, fraction: float) -> Split:
-    """Held out or not, by the clip's own hash: adding recordings moves no other clip."""
+    """Held out or not, by the clip's own hash alone, so that adding recordings moves no other."""
     return "heldout" if int(key[:8], 16) < fraction * 2**32 else "train"
 
 

@@ -251,10 +251,11 @@ def _codec_path(base: Path) -> Path:
         if not (path / "config.json").is_file():
             raise ArtifactError(f"ORPHEUS_CLONE_SNAC={chosen}: holds no config.json")
         return path
+    here = _hub_snapshot(SNAC_HUB, CODEC_FILES, local_only=True)
+    if here is not None and {p.name for p in here.iterdir()} & {*CODEC_FILES[1:]}:
+        return here
     try:
-        return _hub_snapshot(SNAC_HUB, CODEC_FILES, local_only=True) or _hub_download(
-            SNAC_HUB, CODEC_FILES
-        )
+        return _hub_download(SNAC_HUB, CODEC_FILES)
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"the SNAC codec ({SNAC_HUB}, MIT) cannot be fetched: {_first_line(error)}. Put its "

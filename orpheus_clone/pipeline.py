@@ -5,6 +5,7 @@
 A finished stage is recognised by what it was made from, and not done again.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Cloned:
     done: list[str]
 
 
-async def clone(
+def clone(
     places: Sequence[str],
     voice: str,
     out: Path,
@@ -92,7 +93,7 @@ async def clone(
     with screen.training() as report:
         train(data, run, recipe=recipe, base=base, report=report)
     _note(screen, done, "train", not is_trained)
-    is_new = await evaluate_run(run, base, recipe, engine, screen)
+    is_new = asyncio.run(evaluate_run(run, base, recipe, engine, screen))
     _note(screen, done, "eval", is_new)
     verdict = str(read_json(run.report, "run eval")["verdict"])
     published = None
@@ -130,7 +131,7 @@ async def evaluate_run(
     if read_key(run) == key and not is_forced:
         return False
     screen.say(f"starting the {resolve(engine_name)} engine")
-    engine = open_engine(engine_name, base, max_adapters=1)
+    engine = open_engine(engine_name, base)
     try:
         with screen.bar("eval") as bar:
             await evaluate(run, Speaker(engine, Codec(base.codec_path), base), recipe, bar)

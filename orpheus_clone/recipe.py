@@ -216,6 +216,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     names = key.strip().split(".")
     if not sep or not all(names):
         raise RecipeError(f"--set {override}: expected key=value, as in train.epochs=5")
+    if names[0] == "publish":
+        raise RecipeError(f"--set {override}: what may be released is said in a recipe file")
     node = tree
     for name in names[:-1]:
         child = node.setdefault(name, {})

@@ -31,7 +31,7 @@ async def here(
 ) -> Waveform:
     """Samples of `text` spoken on this machine, with a run's adapter or in a stock voice."""
     speaking = _voice(voice, run, base)
-    engine = open_engine(engine_name, base, max_adapters=1)
+    engine = open_engine(engine_name, base)
     try:
         speaker = Speaker(engine, Codec(base.codec_path), base)
         if speaking.adapter is not None:

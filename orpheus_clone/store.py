@@ -18,7 +18,7 @@ from pathlib import Path
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import ArtifactError
+from orpheus_clone.errors import ArtifactError, Busy
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,15 @@ class Store:
             history = [n for n in self.history(voice) if n != name]
             self._write(voice, [*history, name])
 
-    def rollback(self, voice: str) -> str:
-        """Make the name mean what it meant before; returns that bundle's name."""
+    def rollback(self, voice: str, seen: list[str] | None = None) -> str:
+        """Make the name mean what it meant before; returns that bundle's name.
+
+        `seen` is the history that the caller decided on: if it has moved on since, nothing is done.
+        """
         with self._locked():
             history = self.history(voice)
+            if seen is not None and seen != history:
+                raise Busy(f"voice {voice!r} was published meanwhile; roll back again if meant")
             if len(history) < 2:
                 raise ArtifactError(f"voice {voice!r} has no earlier bundle to go back to")
             # The bundle that is left stays in the store, for whoever wants to know what failed.

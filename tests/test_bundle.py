@@ -224,15 +224,24 @@ def test_a_rank_that_is_not_the_tensors_is_refused(good: Bundle) -> None:
     "targets", [["q_proj"], "all-linear", None, [*bundle.PROJECTIONS, "lm_head"]]
 )
 def test_other_targets_than_the_seven_are_refused(good: Bundle, targets: object) -> None:
-    with pytest.raises(ArtifactError, match="adapts "):
+    with pytest.raises(ArtifactError, match="sets target_modules otherwise"):
         bundle.read(with_config(nameless(good), target_modules=targets))
 
 
 @pytest.mark.parametrize(
-    "feature", [{"modules_to_save": ["lm_head"]}, {"use_dora": True}, {"bias": "all"}]
+    "feature",
+    [
+        {"modules_to_save": ["lm_head"]},
+        {"use_dora": True},
+        {"bias": "all"},
+        {"megatron_config": {}, "megatron_core": "os"},
+        {"rank_pattern": {"q_proj": 64}},
+    ],
 )
-def test_what_vllm_cannot_serve_is_refused(good: Bundle, feature: dict[str, object]) -> None:
-    with pytest.raises(ArtifactError, match="cannot be served"):
+def test_what_cannot_be_served_or_would_be_imported_is_refused(
+    good: Bundle, feature: dict[str, object]
+) -> None:
+    with pytest.raises(ArtifactError, match="otherwise than a voice of ours"):
         bundle.read(with_config(nameless(good), **feature))
 
 

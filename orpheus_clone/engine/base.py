@@ -97,15 +97,11 @@ def allowed_ids(position: int) -> tuple[range, bool]:
 
 
 def hardware_name() -> str:
-    """The GPU's name, or "CPU (model, n threads)"."""
-    import platform
-
+    """The GPU's name, or "CPU (model, n threads)": engines run on CUDA or on the CPU."""
     import torch
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    if torch.backends.mps.is_available():
-        return f"Apple {platform.processor()} GPU"
     return f"CPU ({_cpu_model()}, {torch.get_num_threads()} threads)"
 
 

@@ -63,15 +63,7 @@ class HfEngine:
 
     async def unload(self, adapter: Adapter) -> None:
         """Forget an adapter."""
-        with self._lock:
-            if adapter.name not in self._loaded:
-                return
-            self._loaded.remove(adapter.name)
-            if not self._loaded:
-                self._model = self._model.unload()  # PEFT cannot run with no adapter at all
-                return
-            self._model.set_adapter(_peft_name(next(iter(self._loaded))))
-            self._model.delete_adapter(_peft_name(adapter.name))
+        await asyncio.to_thread(self._unload, adapter)
 
     def is_alive(self) -> bool:
         """Whether `close` has not been called."""
@@ -107,6 +99,17 @@ class HfEngine:
             self._model.eval()
             self._loaded.add(adapter.name)
 
+    def _unload(self, adapter: Adapter) -> None:
+        with self._lock:
+            if adapter.name not in self._loaded:
+                return
+            self._loaded.remove(adapter.name)
+            if not self._loaded:
+                self._model = self._model.unload()  # PEFT cannot run with no adapter at all
+                return
+            self._model.set_adapter(_peft_name(next(iter(self._loaded))))
+            self._model.delete_adapter(_peft_name(adapter.name))
+
     def _step(self, stream: "_Stream") -> int:
         """One forward pass of one stream, with its adapter switched on."""
         with self._lock, self._torch.inference_mode():
@@ -136,7 +139,9 @@ class _Stream:
         self._position = 0
         self._cache: Any = None
         self._generator = torch.Generator(device)
-        if request.seed is not None:
+        if request.seed is None:
+            self._generator.seed()
+        else:
             self._generator.manual_seed(request.seed)
         sampling = request.sampling
         self._is_greedy = sampling.temperature == 0

@@ -2,7 +2,8 @@
 
     measured on the target and within the limit     passed
     measured on the target and beyond it            failed
-    a random base, another kind of hardware         not measurable, with the reason
+    a random base, another kind of hardware,
+    a gate that the recipe switched off             not measurable, with the reason
 
 A voice is proven when every gate passed, failed when one failed, and unproven otherwise.
 """
@@ -42,7 +43,7 @@ class Gate:
     """One gate and what became of it."""
 
     name: str
-    limit: float
+    limit: float | None
     is_minimum: bool
     unit: str
     value: float | None
@@ -52,11 +53,13 @@ class Gate:
     @property
     def bound(self) -> str:
         """The limit in words, as ">= 90 tok/s"."""
+        if self.limit is None:
+            return "—"
         return f"{'>=' if self.is_minimum else '<='} {self.limit:g} {self.unit}".strip()
 
 
 def judge(settings: Eval, measured: Measured, info: EngineInfo) -> list[Gate]:
-    """The gates that the recipe has switched on, judged."""
+    """All gates, judged; one that the recipe switched off was not measured, whatever it reads."""
     gates = settings.gates
     speed_why = _off_target(settings, info)
     rows: list[tuple[str, float | None, bool, str, Figure, str | None]] = [
@@ -82,7 +85,6 @@ def judge(settings: Eval, measured: Measured, info: EngineInfo) -> list[Gate]:
     return [
         _judge(name, limit, is_minimum, unit, figure, why)
         for name, limit, is_minimum, unit, figure, why in rows
-        if limit is not None
     ]
 
 
@@ -94,9 +96,11 @@ def verdict(gates: Sequence[Gate]) -> Verdict:
 
 
 def _judge(
-    name: str, limit: float, is_minimum: bool, unit: str, figure: Figure, why: str | None
+    name: str, limit: float | None, is_minimum: bool, unit: str, figure: Figure, why: str | None
 ) -> Gate:
     value = None if figure.value in (None, math.inf) else figure.value
+    if limit is None:
+        return Gate(name, None, is_minimum, unit, value, "not measurable", "switched off")
     if why is not None or figure.value is None:
         return Gate(name, limit, is_minimum, unit, value, "not measurable", why or figure.why)
     is_passed = figure.value >= limit if is_minimum else figure.value <= limit

@@ -71,8 +71,10 @@ async def evaluate(
 
 def evaluation_key(run: RunDir, recipe: Recipe, base: BaseModel, engine: str, hardware: str) -> str:
     """Hash of everything that an evaluation is about: equal keys need no second one."""
-    about = [run.stamp().adapter_digest, base.digest, base.codec_digest]
-    return layout.sha256_json([about, proof_digest(recipe), engine, hardware])
+    stamp = run.stamp()
+    about = [stamp.voice, stamp.adapter_digest, base.digest, base.codec_digest, layout.versions()]
+    spoken = prompt_set(recipe.eval.prompts)
+    return layout.sha256_json([about, proof_digest(recipe), spoken, engine, hardware])
 
 
 def prompt_set(count: int) -> list[str]:

@@ -60,13 +60,15 @@ def prepare(
             return out.stamp()
     candidates, more = _encode_all(recordings, voice, out, base, recipe, progress)
     rejected += more
+    manifest.write_rejected(out.rejected, rejected)
     _check_corpus(candidates, rejected, recipe)
     clips = _with_heldout([candidate.clip for candidate in candidates])
     out.stamp_file.unlink(missing_ok=True)
-    manifest.write_rejected(out.rejected, rejected)
     _write_dataset(out, clips, [candidate.encoded for candidate in candidates])
     manifest.write_clips(out.clips, clips)
-    if record is not None:
+    if record is None:
+        out.consent.unlink(missing_ok=True)
+    else:
         layout.write_json(out.consent, record)
     stamp = PreparedStamp(
         voice=voice,
@@ -78,7 +80,9 @@ def prepare(
         heldout=sum(clip.split == "heldout" for clip in clips),
         rejected=len(rejected),
         seconds=round(sum(clip.seconds for clip in clips), 3),
-        data_digest=layout.sha256_json([[c.id, c.text, c.key, c.split] for c in clips]),
+        data_digest=layout.sha256_json(
+            [voice, language, record, [[c.id, c.text, c.key, c.split] for c in clips]]
+        ),
         inputs_digest=inputs_digest,
         consent=record,
         versions=layout.versions(),
@@ -194,7 +198,10 @@ def _kind(reason: str) -> str:
 
 
 def _with_heldout(clips: list[Clip]) -> list[Clip]:
-    """At least one clip is held out: the one with the lowest hash, if chance held out none."""
+    """At least one clip is held out: the one with the lowest hash, if chance held out none.
+
+    Only in that case, of a few clips, may a recording that is added take its place.
+    """
     if any(clip.split == "heldout" for clip in clips):
         return clips
     lowest = min(clips, key=lambda clip: clip.key)

@@ -26,6 +26,7 @@ from orpheus_clone.errors import (
     UnknownVoice,
 )
 from orpheus_clone.serve import openai, voices
+from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
 
@@ -42,6 +43,7 @@ def create_app(service: Service) -> FastAPI:
         await proxy.close()
 
     app = FastAPI(title="orpheus-clone", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Gate, keys=service.keys)
     app.include_router(openai.routes(service, proxy))
     app.include_router(voices.routes(service, proxy))
 

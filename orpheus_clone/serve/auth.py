@@ -41,13 +41,14 @@ class Keys:
 
 def check_host(host: str, keys: Keys) -> None:
     """RecipeError if a node without keys were to listen beyond this machine."""
-    if not keys.are_set and not _is_loopback(host):
+    if not keys.are_set and not is_loopback(host):
         raise RecipeError(
             f"--host {host}: a node without keys only listens on loopback; set {VARIABLE}"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address or host name is this machine's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

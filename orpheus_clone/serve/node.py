@@ -70,15 +70,17 @@ class Node:
         self._check(source)
         stored = await asyncio.to_thread(self.store.add, source)
         await self._probe(stored)
-        self.store.point(stored.card.voice, stored.name)
+        await asyncio.to_thread(self.store.point, stored.card.voice, stored.name)
         return stored
 
     async def rollback(self, voice: str) -> str:
         """Let the voice's name mean its earlier bundle, once that one has spoken."""
         history = self.store.history(voice)
         if len(history) > 1:
-            await self._probe(await asyncio.to_thread(self.store.read, history[-2]))
-        return self.store.rollback(voice)
+            earlier = await asyncio.to_thread(self.store.read, history[-2])
+            self._check(earlier)
+            await self._probe(earlier)
+        return await asyncio.to_thread(self.store.rollback, voice, history)
 
     async def speak(self, text: str, voice: Voice) -> AsyncGenerator[Chunk, None]:
         """Sound of `text` as it comes."""
@@ -111,14 +113,16 @@ class Node:
         if adapter is None:
             yield
             return
-        async with self._loading:
-            if adapter.name not in self._resident:
-                await self._make_room()
-                await self.speaker.engine.load(adapter)
-                self._resident[adapter.name] = _Resident(adapter)
-            resident = self._resident[adapter.name]
-            resident.sessions += 1
-            self._resident.move_to_end(adapter.name)
+        if adapter.name not in self._resident:
+            async with self._loading:
+                if adapter.name not in self._resident:
+                    await self._make_room()
+                    await self.speaker.engine.load(adapter)
+                    self._resident[adapter.name] = _Resident(adapter)
+        # No await from here to the try: nobody can make room of it in between.
+        resident = self._resident[adapter.name]
+        resident.sessions += 1
+        self._resident.move_to_end(adapter.name)
         try:
             yield
         finally:

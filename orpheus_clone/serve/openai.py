@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,7 @@ from orpheus_clone import audio
 from orpheus_clone.errors import EngineError
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.proxy import Proxy
-from orpheus_clone.serve.service import Service, key_wanted
+from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -64,7 +64,7 @@ class SpeechRequest(BaseModel):
 
 def routes(service: Service, proxy: Proxy) -> APIRouter:
     """POST /v1/audio/speech and GET /v1/models."""
-    router = APIRouter(dependencies=[Depends(key_wanted(service.keys))])
+    router = APIRouter()
     node = service.node
 
     @router.post("/v1/audio/speech")

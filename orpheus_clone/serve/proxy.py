@@ -1,8 +1,8 @@
 """Carry a whole request to the node that holds the voice, and its answer back as it comes.
 
 A request travels at most once: the header HOP marks one that another node sent. A node that does
-not accept the connection is passed over for the next in the voice's order of preference, and when
-that is this node, it speaks itself.
+not answer is passed over for the next in the voice's order of preference, and when that is this
+node, it answers itself.
 """
 
 import logging
@@ -13,6 +13,7 @@ import httpx
 from fastapi import Request
 
 from orpheus_clone.cluster.membership import Membership
+from orpheus_clone.errors import NodeError
 from orpheus_clone.serve.streaming import ClosingResponse
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,21 @@ class Proxy:
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=2.0))
+        # As many connections as there are sessions, and straight to the other node.
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=2.0),
+            limits=httpx.Limits(max_connections=None),
+            trust_env=False,
+        )
 
-    async def to_owner(self, request: Request, voice: str) -> ClosingResponse | None:
-        """The owner's answer, or None if this node is to speak."""
+    async def to_owner(
+        self, request: Request, voice: str, *, is_repeatable: bool = True
+    ) -> ClosingResponse | None:
+        """The owner's answer, or None if this node is to answer.
+
+        A node that fails before it answers is passed over too, unless the request must not reach
+        two nodes.
+        """
         if HOP in request.headers:
             return None
         body = await request.body()
@@ -39,10 +51,12 @@ class Proxy:
                 return None
             try:
                 return await self._send(request, body, node.url)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                log.warning(
-                    "node %s at %s accepts no connection, trying the next", node.id, node.url
-                )
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                log.warning("node %s at %s accepts no connection: %s", node.id, node.url, error)
+            except httpx.TransportError as error:
+                log.warning("node %s at %s failed before it answered: %s", node.id, node.url, error)
+                if not is_repeatable:
+                    raise NodeError(f"node {node.id} failed before it answered") from error
         return None
 
     async def close(self) -> None:
@@ -53,11 +67,17 @@ class Proxy:
         headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
         headers[HOP] = self._membership.me.id
         outgoing = self._http.build_request(
-            request.method, node_url.rstrip("/") + request.url.path, content=body, headers=headers
+            request.method, node_url.rstrip("/") + _raw_path(request), content=body, headers=headers
         )
         response = await self._http.send(outgoing, stream=True)
         returned = {name: response.headers[name] for name in _RETURNED if name in response.headers}
         return ClosingResponse(_body(response), status_code=response.status_code, headers=returned)
+
+
+def _raw_path(request: Request) -> str:
+    """The path as the client wrote it: a decoded one may mean another route."""
+    raw: bytes = request.scope["raw_path"]
+    return raw.decode("ascii")
 
 
 async def _body(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -25,7 +26,7 @@ from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.app import create_app
-from orpheus_clone.serve.auth import Keys, check_host
+from orpheus_clone.serve.auth import Keys, check_host, is_loopback
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker, Voice
@@ -56,11 +57,12 @@ async def serve(base: BaseModel, settings: Settings, ready: Callable[[str], None
     """Run a node until it is told to stop; `ready` gets its URL once it speaks."""
     keys = Keys.from_environment()
     check_host(settings.host, keys)
+    check_reachable(settings)
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
-        url = f"http://{settings.host}:{listening.getsockname()[1]}"
+        url = f"http://{_in_url(settings.host)}:{listening.getsockname()[1]}"
         engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters)
         try:
-            speaker = Speaker(engine, Codec(base.codec_path, device=_codec_device()), base)
+            speaker = Speaker(engine, Codec(base.codec_path), base)
             await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
             store = Store(settings.store)
             node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
@@ -73,6 +75,26 @@ async def serve(base: BaseModel, settings: Settings, ready: Callable[[str], None
                 await server.serve(sockets=[listening])
         finally:
             await engine.close()
+
+
+def check_reachable(settings: Settings) -> None:
+    """RecipeError where other nodes would be told an address that leads them to themselves."""
+    if settings.redis_url is None or settings.node_url is not None:
+        return
+    is_everywhere = settings.host in ("0.0.0.0", "::")
+    if is_everywhere or (is_loopback(settings.host) and not _is_here(settings.redis_url)):
+        raise RecipeError(
+            f"other nodes cannot reach this one at {settings.host}; say where they can, as in "
+            "--node-url http://10.0.0.7:8000"
+        )
+
+
+def _is_here(redis_url: str) -> bool:
+    return is_loopback(urlsplit(redis_url).hostname or "localhost")
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -162,9 +184,3 @@ class _Server(uvicorn.Server):
         """Start to answer, then say so."""
         await super().startup(sockets)
         self._say_started()
-
-
-def _codec_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

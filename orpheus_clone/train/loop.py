@@ -4,6 +4,7 @@ The order of clips, the learning rate and the batches follow from the step and t
 that goes on from a checkpoint takes the same steps as one that was never interrupted.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from orpheus_clone import layout
 from orpheus_clone import recipe as recipes
 from orpheus_clone.errors import MachineError, TrainingError
 from orpheus_clone.tokens import TrainingRow
@@ -158,5 +160,9 @@ def _keep_lines(metrics: Path, steps: int) -> None:
     """Forget metrics of steps that will be taken again."""
     if not metrics.is_file():
         return
-    lines = metrics.read_text(encoding="utf-8").splitlines()
-    metrics.write_text("".join(line + "\n" for line in lines[:steps]), encoding="utf-8")
+    kept = []
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # the line being written at a kill
+            if json.loads(line)["step"] <= steps:
+                kept.append(line + "\n")
+    layout.write_text(metrics, "".join(kept))

@@ -58,10 +58,8 @@ def save_adapter(model: Any, out: Path, base_name: str) -> str:
         name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
         for name, tensor in get_peft_model_state_dict(model).items()
     }
-    config = model.peft_config["default"].to_dict()
-    # Sets become lists for JSON, sorted so that equal adapters are equal files.
-    plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
-    plain |= {"base_model_name_or_path": base_name, "inference_mode": True}
+    lora = model.peft_config["default"]
+    plain = bundle.adapter_config(base_name, lora.r, lora.lora_alpha, lora.lora_dropout)
     with layout.atomic_dir(out) as temporary:
         # safetensors does not say that a disk is full; Python does.
         (temporary / bundle.WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))

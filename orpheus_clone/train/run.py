@@ -51,7 +51,9 @@ def train(
     loop = Loop(
         with_lora(base, recipe.train.lora, precision), rows, heldout, recipe.train, precision
     )
-    identity = layout.sha256_json([_train_digest(recipe), prepared.data_digest, base.digest])
+    identity = layout.sha256_json(
+        [_train_digest(recipe), prepared.data_digest, base.digest, precision]
+    )
     with layout.disk_errors(out.root):
         out.stamp_file.unlink(missing_ok=True)
         layout.write_text(out.recipe, recipes.dump(recipe))
@@ -77,12 +79,25 @@ def train(
         versions=layout.versions(),
     )
     layout.write_stamp(out.stamp_file, stamp)
+    del loop
+    _free_gpu()
     return stamp
+
+
+def _free_gpu() -> None:
+    """Give memory back, since `clone` starts an engine in this process next."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _train_digest(recipe: Recipe) -> str:
     """Only what shapes the adapter: a changed gate is no reason to train again."""
-    return layout.sha256_json(recipe.train.model_dump())
+    return layout.sha256_json(recipe.train.model_dump(exclude={"checkpoint_steps"}))
 
 
 def _check_base(data: PreparedDir, base: BaseModel) -> None:

@@ -96,12 +96,18 @@ def test_never_is_null_in_json_and_not_infinity() -> None:
     assert json.loads(json.dumps(rows, allow_nan=False))[2]["value"] is None
 
 
-def test_a_gate_that_is_null_is_off() -> None:
+def test_a_gate_that_is_switched_off_is_not_measurable_so_nothing_is_proven() -> None:
     settings = Eval(gates=Gates(stream_rate_min=None, stop_rate_min=None))
-    assert list(statuses(judge(settings, AT_THE_LIMITS, GPU))) == [
-        "first speech P50",
-        "head silence P50",
-    ]
+    gates = judge(settings, AT_THE_LIMITS, GPU)
+    assert statuses(gates) == {
+        "stream rate": "not measurable",
+        "first speech P50": "passed",
+        "head silence P50": "passed",
+        "stop rate": "not measurable",
+    }
+    assert gates[0].why == "switched off"
+    assert gates[0].bound == "—"
+    assert verdict(gates) == "unproven"
 
 
 def test_a_limit_of_zero_is_not_off() -> None:

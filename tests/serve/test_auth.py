@@ -60,7 +60,7 @@ def test_without_an_accepted_key_everything_is_401(
 @pytest.mark.parametrize("key", [ONE, TWO])
 def test_each_key_opens_the_node(keyed: RunningNode, key: str) -> None:
     assert keyed.get("/v1/models", **bearer(key)).status_code == 200
-    assert keyed.get("/v1/models", authorization=f"bearer  {key} ").status_code == 200
+    assert keyed.get("/v1/models", authorization=f"bearer  {key}").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])

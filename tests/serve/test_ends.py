@@ -1,5 +1,6 @@
 """How a node begins and ends: ports, registries, signals, and no process left behind."""
 
+import os
 import signal
 import socket
 import time
@@ -8,6 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from orpheus_clone.layout import RunDir
+from orpheus_clone.store import Store
+from tests.bundles import SHORT, made
 from tests.commands import run
 from tests.nodes import all_end, descendants, running
 from tests.waiting import eventually
@@ -32,8 +36,6 @@ def test_a_port_in_use_is_said_at_once_and_not_after_the_engine_has_started(tmp_
 
 
 def descendants_of_this() -> set[int]:
-    import os
-
     return descendants(os.getpid())
 
 
@@ -66,11 +68,14 @@ def test_what_is_no_registry_url_is_wrong_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_sentence_be_spoken_and_ends_with_0(
-    tmp_path: Path, number: signal.Signals
+def test_a_signal_lets_the_sentence_of_a_stored_voice_be_spoken_and_ends_with_0(
+    tmp_path: Path, run_dir: RunDir, number: signal.Signals
 ) -> None:
-    body = {"model": "nano", "voice": "ada", "input": "Hello.", "response_format": "pcm"}
-    with running(tmp_path) as node:
+    store = Store(tmp_path / "store")
+    seconds = SHORT.model_copy(update={"max_seconds": 2.0})
+    store.point("jack", store.add(made(run_dir, tmp_path / "made", sampling=seconds)).name)
+    body = {"model": "nano", "voice": "jack", "input": "Hello.", "response_format": "pcm"}
+    with running(tmp_path, "--allow-unproven", store=store.root) as node:
         processes = {node.process.pid} | descendants(node.process.pid)
         with httpx.stream("POST", f"{node.url}/v1/audio/speech", json=body, timeout=60) as answer:
             blocks = answer.iter_raw()
@@ -78,7 +83,7 @@ def test_a_signal_lets_the_sentence_be_spoken_and_ends_with_0(
             node.process.send_signal(number)
             eventually(lambda: refuses(node.url), 5, "no new request is taken")
             sound += b"".join(blocks)
-        assert len(sound) % 4096 == 0
+        assert len(sound) == 23 * 4096
         assert node.process.wait(30) == 0
         all_end(processes, 2)
         assert "Traceback" not in node.log.read_text(encoding="utf-8")

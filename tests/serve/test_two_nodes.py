@@ -32,6 +32,11 @@ def owned_by(node_id: str, among: tuple[str, ...] = IDS) -> str:
     return next(name for name in names if Ring(among).preference(name)[0] == node_id)
 
 
+def knows(node: RunningNode, count: int) -> None:
+    """Wait until the node's ring holds so many nodes."""
+    eventually(lambda: node.figure("orpheus_clone_nodes") == count, 10, f"{count} nodes")
+
+
 @pytest.fixture(scope="module")
 def registry() -> Iterator[Any]:
     with ValkeyServer() as server:
@@ -52,7 +57,7 @@ def nodes(
             arguments = ("--allow-unproven", "--node-id", node_id, *redis)
             started[node_id] = stack.enter_context(running(folder, *arguments, store=store))
         for node in started.values():
-            eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 2, 10, "two nodes")  # type: ignore[misc]
+            knows(node, 2)
         yield started
 
 
@@ -170,7 +175,7 @@ async def test_a_node_that_swallows_connections_is_passed_over(
         with registry.client() as client:
             client.persist(PREFIX + "ghost")
             for node in nodes.values():
-                eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 3, 10, "a ghost")  # type: ignore[misc]
+                knows(node, 3)
             published = nodes["node-a"].client.publish(made(run_dir, tmp_path, voice))
             assert published["voice"] == voice
             answer = nodes["node-b"].speak("Hello.", voice)
@@ -178,7 +183,7 @@ async def test_a_node_that_swallows_connections_is_passed_over(
     await members.close()
     assert (answer.status_code, len(answer.content)) == (200, LENGTH)
     for node in nodes.values():
-        eventually(lambda n=node: n.figure("orpheus_clone_nodes") == 2, 10, "no ghost")  # type: ignore[misc]
+        knows(node, 2)
 
 
 def test_when_the_owner_is_killed_the_other_node_speaks_at_once(
@@ -190,5 +195,5 @@ def test_when_the_owner_is_killed_the_other_node_speaks_at_once(
     answer = other.speak("Hello.", voices["node-b"])
     assert answer.headers["x-orpheus-clone-node"] == "node-a"
     assert len(answer.content) == LENGTH
-    eventually(lambda: other.figure("orpheus_clone_nodes") == 1, 10, "the dead node is forgotten")
+    knows(other, 1)
     assert len(other.speak("Hello.", voices["node-b"]).content) == LENGTH

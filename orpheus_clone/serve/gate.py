@@ -1,0 +1,63 @@
+"""What is checked before anything of a request is read: its key, and how much it sends.
+
+The framework reads a whole body before it asks who is there, so both are checked outside of it.
+"""
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orpheus_clone.serve.auth import Keys
+
+GUARDED = "/v1/"
+LARGEST_BODY = 64 * 2**10
+"""Bytes of a request; OpenAI's longest text is 4096 characters."""
+LARGEST_BUNDLE = 256 * 2**20
+"""Bytes; rank 16 of the 3B is 49 MB in bf16."""
+_BUNDLES = "/v1/voices/"
+
+
+class Gate:
+    """ASGI middleware: 401 without an accepted key, 413 for too much."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the class."""
+        if scope["type"] != "http" or not scope["path"].startswith(GUARDED):
+            await self._app(scope, receive, send)
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        if not self._keys.accept(headers.get("authorization")):
+            await _refusal(401, "a key is wanted: Authorization: Bearer KEY")(scope, receive, send)
+            return
+        limit = LARGEST_BUNDLE if scope["path"].startswith(_BUNDLES) else LARGEST_BODY
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > limit:
+            await _refusal(413, f"a request here has at most {limit} bytes")(scope, receive, send)
+            return
+        await self._app(scope, _counted(receive, limit), send)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """The same messages, until they hold more than `limit` bytes: no length need be declared."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise HTTPException(413, f"a request here has at most {limit} bytes")
+        return message
+
+    return counted
+
+
+def _refusal(status: int, message: str) -> JSONResponse:
+    body = {"error": {"message": message, "type": "invalid_request_error", "code": status}}
+    return JSONResponse(body, status, {"www-authenticate": "Bearer"} if status == 401 else None)
