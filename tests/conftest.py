@@ -162,6 +162,8 @@ async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
     await engine.close()
     await engine.close()
     assert not engine.is_alive()
+    for process in core:
+        process.join(30)
     left = [process for process in core if process.is_alive()]
     assert not left, f"processes of the engine outlive it: {left}"
 

@@ -245,6 +245,12 @@ def test_what_cannot_be_served_or_would_be_imported_is_refused(
         bundle.read(with_config(nameless(good), **feature))
 
 
+@pytest.mark.parametrize("alpha", [None, "32", [32]])
+def test_an_alpha_that_is_no_number_is_refused(good: Bundle, alpha: object) -> None:
+    with pytest.raises(ArtifactError, match=r"lora_alpha .* is no number"):
+        bundle.read(with_config(nameless(good), lora_alpha=alpha))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -306,6 +306,28 @@ def test_consent_is_recorded_with_its_digest(
     assert record["record"] in (content, {"speaker": "Jack", "agreed": True})
 
 
+def test_another_voice_or_a_withdrawn_consent_is_another_corpus(
+    run: Prepare, out: PreparedDir, tmp_path: Path
+) -> None:
+    path = tmp_path / "consent.txt"
+    path.write_text("Yes.", encoding="utf-8")
+    agreed, renamed = run(consent=path), run(voice="john", consent=path)
+    withdrawn = run(voice="john")
+    assert len({agreed.data_digest, renamed.data_digest, withdrawn.data_digest}) == 3
+    assert withdrawn.consent is None
+    assert not out.consent.exists()
+
+
+def test_a_refused_corpus_leaves_every_reason(
+    run: Prepare, out: PreparedDir, own_recordings: Path
+) -> None:
+    for path in sorted(own_recordings.glob("*.flac"))[:4]:
+        path.write_bytes(b"")
+    with pytest.raises(DataError):
+        run()
+    assert len(rejected_of(out)) == 4
+
+
 def test_consent_that_cannot_be_read_is_an_error(run: Prepare, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt: the consent cannot be read"):
         run(consent=tmp_path / "none.txt")

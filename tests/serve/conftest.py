@@ -38,7 +38,8 @@ def packed(source: Bundle, extra: Mapping[str, bytes] | None = None, **replaced:
     """A tar of a bundle with more files in it, or others: voice=b"…" replaces voice.json."""
     names = {"voice": bundle.VOICE_FILE, "weights": bundle.WEIGHTS_FILE}
     files = {name: (source.path / name).read_bytes() for name in bundle.FILES}
-    files |= {names[short]: content for short, content in replaced.items()} | (extra or {})
+    files |= {names[short]: content for short, content in replaced.items()}
+    files |= dict(extra or {})
     return tar_of([(tarfile.TarInfo(name), content) for name, content in files.items()])
 
 

@@ -11,10 +11,12 @@ from orpheus_clone.bundle import Adapter, Bundle
 from orpheus_clone.codec import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
 from orpheus_clone.errors import ArtifactError, Busy, EngineError, UnknownVoice
+from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.node import Node
 from orpheus_clone.speech import Speaker
 from orpheus_clone.store import Store
+from tests.bundles import made
 from tests.eval.steady import FRAME
 
 Maker = Callable[[str], Bundle]
@@ -126,7 +128,7 @@ async def test_two_sessions_of_one_voice_load_it_once(
 ) -> None:
     for voice in "abc":
         await node.accept(voice_bundle(voice).path)
-    assert await asyncio.gather(say(node, "a"), say(node, "a")) == [4096, 4096]
+    assert list(await asyncio.gather(say(node, "a"), say(node, "a"))) == [4096, 4096]
     assert engine.loaded.count("a") == 1
 
 
@@ -142,6 +144,17 @@ async def test_a_rollback_to_a_voice_that_does_not_speak_changes_nothing(
     assert node.store.current("a") == "a@000000000000"
     engine.broken = set()
     assert await node.rollback("a") == first.name
+
+
+async def test_a_rollback_to_a_voice_of_another_base_changes_nothing(
+    node: Node, voice_bundle: Maker, run_dir: RunDir, tmp_path: Path
+) -> None:
+    foreign = node.store.add(made(run_dir, tmp_path / "foreign", "a", base_digest="0" * 64))
+    node.store.point("a", foreign.name)
+    current = await node.accept(voice_bundle("a").path)
+    with pytest.raises(ArtifactError, match="was trained on"):
+        await node.rollback("a")
+    assert node.store.current("a") == current.name
 
 
 async def test_a_bundle_that_was_altered_in_the_store_is_listed_but_not_spoken(

@@ -9,7 +9,7 @@ import socket
 import tarfile
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from orpheus_clone import bundle, client, layout, recipe
 from orpheus_clone.bundle import Bundle
+from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.errors import ArtifactError, NodeError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.publish.run import publish, rollback
@@ -71,17 +72,22 @@ def test_a_consent_travels_to_the_list(node: RunningNode, run_dir: RunDir, tmp_p
     assert "I agree" not in node.get("/v1/audio/voices").text
 
 
+H200 = EngineInfo("vllm", "NVIDIA H200", "fp8")
+
+
 def test_a_voice_proved_on_other_hardware_is_unproven_here(
     node: RunningNode, run_dir: RunDir, tmp_path: Path
 ) -> None:
-    elsewhere = made(
-        run_dir, tmp_path, "elsewhere", proof="proven", measured_on={"hardware": "NVIDIA H200"}
-    )
+    there = EngineInfo("vllm", "NVIDIA H200", "fp8")
+    measured_on = {**asdict(there), "concurrency": 10}
+    elsewhere = made(run_dir, tmp_path, "elsewhere", proof="proven", measured_on=measured_on)
     node.client.publish(elsewhere)
     entry = listed(node, "elsewhere")
     assert entry is not None
     assert entry["proof"] == "unproven here"
-    assert proof_here(elsewhere.card, "NVIDIA H200") == "proven"
+    assert proof_here(elsewhere.card, there) == "proven"
+    for other in ({"hardware": "NVIDIA L40S"}, {"precision": "bf16"}, {"engine": "hf"}):
+        assert proof_here(elsewhere.card, replace(there, **other)) == "unproven here"
 
 
 def test_published_rolled_back_and_published_again_as_a_user_does(

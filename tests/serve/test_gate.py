@@ -1,0 +1,90 @@
+"""What is refused before a request is read, through a real node and around a tiny application."""
+
+import io
+import tarfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from orpheus_clone.errors import ArtifactError
+from orpheus_clone.serve import gate
+from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.gate import Gate
+from orpheus_clone.serve.voices import unpack
+from tests.nodes import RunningNode
+
+BLOCK = b"x" * 65_536
+
+
+def blocks(count: int) -> Iterator[bytes]:
+    """A body whose length is not declared."""
+    for _ in range(count):
+        yield BLOCK
+
+
+@pytest.mark.parametrize(
+    "body", [b"x" * (gate.LARGEST_BODY + 1), list(blocks(2))], ids=["declared", "chunked"]
+)
+def test_a_body_that_is_too_large_for_speech_is_413(
+    node: RunningNode, body: bytes | list[bytes]
+) -> None:
+    content = body if isinstance(body, bytes) else iter(body)
+    answer = httpx.post(f"{node.url}/v1/audio/speech", content=content)
+    assert answer.status_code == 413
+    assert "at most 65536 bytes" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("length", ["-1", "ten"])
+async def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+    answer = await ask(Keys([]), headers={"content-length": length})
+    assert answer.status_code == 413
+
+
+async def test_without_a_key_nothing_of_the_body_is_read() -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for block in blocks(3):
+            read.append(block)
+            yield block
+
+    answer = await ask(Keys(["right"]), content=body())
+    assert answer.status_code == 401
+    assert not read
+
+
+async def test_with_a_key_a_body_passes_up_to_the_limit_and_not_one_byte_further() -> None:
+    key = {"authorization": "Bearer right"}
+    fits = await ask(Keys(["right"]), content=BLOCK, headers=key)
+    assert (fits.status_code, fits.json()) == (200, len(BLOCK))
+    assert (await ask(Keys(["right"]), content=BLOCK + b"x", headers=key)).status_code == 413
+
+
+def test_a_sparse_entry_is_refused_although_it_is_small(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("voice.json")
+    entry.type = tarfile.GNUTYPE_SPARSE
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(entry)
+    with pytest.raises(ArtifactError, match=r"voice\.json|not a tar"):
+        unpack(packed.getvalue(), tmp_path / "jack@0")
+    assert not list((tmp_path / "jack@0").iterdir())
+
+
+async def ask(
+    keys: Keys, content: bytes | AsyncIterator[bytes] = b"", headers: dict[str, str] | None = None
+) -> httpx.Response:
+    """What an application behind the gate answers; it says how much it read."""
+    app = FastAPI()
+    app.add_middleware(Gate, keys=keys)
+
+    @app.post("/v1/count")
+    async def count(request: Request) -> int:
+        return len(await request.body())
+
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        return await client.post("/v1/count", content=content, headers=headers)
