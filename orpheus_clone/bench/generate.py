@@ -1,8 +1,14 @@
-"""generate: tokens a second of the vllm engine over the hf engine, one stream and four."""
+"""generate: tokens a second of the vllm engine over the hf engine, one stream and four.
+
+Also how long their greedy tokens agree: always in float32, and until a near-tie flips in bf16.
+"""
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import asdict
+from itertools import takewhile
 
 from orpheus_clone import models
 from orpheus_clone.bench import Result
@@ -18,7 +24,7 @@ TEXT = "This sentence is spoken by both engines, one after the other."
 
 
 def run() -> Result:
-    """Best of some rounds, alternating; keys: vllm_over_hf_1, vllm_over_hf_4."""
+    """Best of some rounds, alternating; keys: vllm_over_hf_1, _4, greedy_agreement."""
     return asyncio.run(_run(models.locate("nano")))
 
 
@@ -32,6 +38,7 @@ async def _run(base: BaseModel) -> Result:
         for _ in range(ROUNDS):
             for name, n in rates:
                 rates[name, n] = max(rates[name, n], await _rate(engines[name], prompt, n))
+        agreement = await _agreement(engines, prompt)
     finally:
         for engine in engines.values():
             await engine.close()
@@ -42,21 +49,26 @@ async def _run(base: BaseModel) -> Result:
     line: dict[str, object] = {
         f"vllm_over_hf_{n}": round(rates["vllm", n] / rates["hf", n], 2) for n in STREAMS
     }
-    hardware = engines["vllm"].info.hardware
-    return Result(rows, {"bench": "generate", **line, "model": "nano", "hardware": hardware})
+    line |= {"greedy_agreement": round(agreement, 3), **asdict(engines["vllm"].info)}
+    return Result(rows, {"bench": "generate", **line, "model": "nano"})
 
 
 async def _rate(engine: Engine, prompt: list[int], streams: int) -> float:
     """Tokens a second of each stream."""
-
-    async def one(seed: int) -> int:
-        count = 0
-        request = Request(prompt, Sampling(), FRAMES, seed=seed)
-        async with aclosing(engine.generate(request)) as deltas:
-            async for delta in deltas:
-                count += len(delta.tokens)
-        return count
-
+    requests = [Request(prompt, Sampling(), FRAMES, seed=seed) for seed in range(streams)]
     began = time.perf_counter()
-    counts = await asyncio.gather(*[one(seed) for seed in range(streams)])
-    return sum(counts) / streams / (time.perf_counter() - began)
+    spoken = await asyncio.gather(*[_tokens(engine, request) for request in requests])
+    return sum(map(len, spoken)) / streams / (time.perf_counter() - began)
+
+
+async def _agreement(engines: Mapping[str, Engine], prompt: list[int]) -> float:
+    """Share of the reference's greedy tokens that vllm repeats before the first that differs."""
+    request = Request(prompt, Sampling(temperature=0.0, repetition_penalty=1.0), FRAMES)
+    ours, reference = [await _tokens(engines[name], request) for name in ("vllm", "hf")]
+    pairs = zip(ours, reference, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) / len(reference)
+
+
+async def _tokens(engine: Engine, request: Request) -> list[int]:
+    async with aclosing(engine.generate(request)) as deltas:
+        return [token async for delta in deltas for token in delta.tokens]

@@ -42,7 +42,10 @@ def test_generate_prints_one_line_with_the_ratio_of_vllm_to_hf(own_cache: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     line = last_line(done.stdout)
-    assert set(line) == {"bench", "vllm_over_hf_1", "vllm_over_hf_4", "model", "hardware"}
+    ratios = {"vllm_over_hf_1", "vllm_over_hf_4", "greedy_agreement"}
+    assert set(line) == {"bench", "model", "hardware", "engine", "precision"} | ratios
+    if line["precision"] == "fp32":
+        assert line["greedy_agreement"] == 1
     assert line["vllm_over_hf_1"] > 0
     assert line["vllm_over_hf_4"] > 0
 
