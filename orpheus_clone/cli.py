@@ -7,6 +7,7 @@ stdout (with --json, one object), talk goes to stderr. Exit codes are in errors.
 import asyncio
 import sys
 import traceback
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -286,8 +287,14 @@ def serve(
         node_id=node_id,
         node_url=node_url,
     )
-    screen.say(f"starting a node of {located.name}")
-    asyncio.run(run(located, settings, lambda url: screen.result({"url": url}, "speaking")))
+    with ExitStack() as starting:
+        starting.enter_context(screen.wait(f"starting a node of {located.name}"))
+
+        def ready(url: str) -> None:
+            starting.close()
+            screen.result({"url": url}, "speaking")
+
+        asyncio.run(run(located, settings, ready))
 
 
 @app.command()
@@ -315,7 +322,8 @@ def say(
         samples = speaking.through_node(text, voice, server, key)
     else:
         located = _locate(speaking.base_of(run) or base, screen)
-        samples = asyncio.run(speaking.here(text, voice, run, located, _engine(engine)))
+        with screen.wait("starting an engine, and speaking"):
+            samples = asyncio.run(speaking.here(text, voice, run, located, _engine(engine)))
     audio.write(output, samples)
     seconds = round(len(samples) / SAMPLE_RATE, 3)
     screen.result({"voice": voice, "seconds": seconds, "output": str(output)})

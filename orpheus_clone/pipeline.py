@@ -28,6 +28,10 @@ class Screen(Protocol):
         """One line about what happens now."""
         ...
 
+    def wait(self, label: str) -> AbstractContextManager[object]:
+        """A sign of life while something takes long that cannot be counted."""
+        ...
+
     def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
         """A progress bar; the callable is told how much is done, of how much."""
         ...
@@ -130,8 +134,8 @@ async def evaluate_run(
     key = evaluation_key(run, recipe, base, resolve(engine_name), hardware_name())
     if read_key(run) == key and not is_forced:
         return False
-    screen.say(f"starting the {resolve(engine_name)} engine")
-    engine = open_engine(engine_name, base)
+    with screen.wait(f"starting the {resolve(engine_name)} engine"):
+        engine = open_engine(engine_name, base)
     try:
         with screen.bar("eval") as bar:
             await evaluate(run, Speaker(engine, Codec(base.codec_path), base), recipe, bar)

@@ -28,6 +28,16 @@ class Terminal:
         self._talk.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
+    def wait(self, label: str) -> Iterator[None]:
+        """A spinner; where there is no terminal, a line."""
+        if not self._talk.is_terminal:
+            self.say(label)
+            yield
+            return
+        with self._talk.status(label):
+            yield
+
+    @contextmanager
     def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A progress bar that appears with the first news of it."""
         columns = (

@@ -122,19 +122,6 @@ def test_a_directory_of_another_voice_is_made_anew(recordings: Path, copy: Path)
     assert done.json["voice"] == "tom"
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough recordings that a stage can be caught at work."""
-    folder = tmp_path_factory.mktemp("many")
-    samples = ROOT / "data_samples"
-    lines = (samples / "metadata.csv").read_text(encoding="utf-8").splitlines()[:6]
-    for line in lines:
-        name = line.split("|")[0] + ".flac"
-        shutil.copyfile(samples / name, folder / name)
-    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
 def killed_when(arguments: list[str], log: Path, moment: Callable[[str], object], what: str) -> str:
     """Start the command, SIGKILL it at the moment, and return what it had said by then."""
     with log.open("wb") as talk:
@@ -158,10 +145,10 @@ def killed_when(arguments: list[str], log: Path, moment: Callable[[str], object]
 
 @pytest.mark.timeout(300)
 def test_killed_in_every_stage_it_goes_on_and_redoes_no_finished_one(
-    many: Path, base: BaseModel, tmp_path: Path
+    recordings: Path, base: BaseModel, tmp_path: Path
 ) -> None:
     out, store, log = tmp_path / VOICE, tmp_path / "store", tmp_path / "log"
-    arguments = command(many, out, "--publish-to", str(store))
+    arguments = command(recordings, out, "--publish-to", str(store))
 
     said = killed_when(arguments, log, lambda _: any(out.glob("data/audio/*.flac")), "prepare")
     assert not (out / "data" / "prepared.json").exists()

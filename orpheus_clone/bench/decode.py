@@ -10,9 +10,9 @@ from orpheus_clone.audio import Waveform
 from orpheus_clone.bench import Result
 from orpheus_clone.codec import Codec, StreamDecoder
 
-FRAMES = 120
-"""10.24 s of sound."""
-ROUNDS = 5
+FRAMES = 60
+"""5.12 s of sound."""
+ROUNDS = 3
 
 
 def run() -> Result:

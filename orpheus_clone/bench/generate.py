@@ -17,9 +17,9 @@ from orpheus_clone.engine.base import Engine, Request
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
-FRAMES = 24
+FRAMES = 12
 STREAMS = (1, 4)
-ROUNDS = 3
+ROUNDS = 2
 TEXT = "This sentence is spoken by both engines, one after the other."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orpheus_clone.bench import decode
 from orpheus_clone.bench.decode import best_of
 from tests.commands import run
 
@@ -17,7 +18,16 @@ def last_line(output: str) -> dict[str, Any]:
     return data
 
 
-def test_decode_prints_one_line_with_the_ratio_of_streaming_to_all_at_once(own_cache: Path) -> None:
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the sound, once: the figures are of no interest here."""
+    monkeypatch.setattr(decode, "FRAMES", 30)
+    monkeypatch.setattr(decode, "ROUNDS", 1)
+
+
+def test_decode_prints_one_line_with_the_ratio_of_streaming_to_all_at_once(
+    short: None, own_cache: Path
+) -> None:
     done = run("bench", "decode", "--json")
     assert done.code == 0
     line = done.json
@@ -27,7 +37,7 @@ def test_decode_prints_one_line_with_the_ratio_of_streaming_to_all_at_once(own_c
     assert line["snr_db"] > 20
 
 
-def test_without_json_a_table_comes_first(own_cache: Path) -> None:
+def test_without_json_a_table_comes_first(short: None, own_cache: Path) -> None:
     done = run("bench", "decode")
     assert "times real time" in done.out
     assert "streamed" in done.out
