@@ -33,6 +33,8 @@ $(READY): .ci/cpu.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/python recipes/demo.py demo
 
+# Threads that spin while they wait make tests with several processes crawl on few cores.
+test: export OMP_WAIT_POLICY := passive
 test: $(READY)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest

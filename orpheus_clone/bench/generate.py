@@ -29,6 +29,9 @@ def run() -> Result:
 
 
 async def _run(base: BaseModel) -> Result:
+    import torch
+
+    threads = torch.get_num_threads()
     engines: dict[str, Engine] = {name: open_engine(name, base) for name in ("hf", "vllm")}
     try:
         prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags)
@@ -37,6 +40,8 @@ async def _run(base: BaseModel) -> Result:
             await _rate(engine, prompt, 1)  # the first forward pass is slow
         for _ in range(ROUNDS):
             for name, n in rates:
+                # Each with the threads that it has alone: vllm's work is in its own process.
+                torch.set_num_threads(threads if name == "hf" else 1)
                 rates[name, n] = max(rates[name, n], await _rate(engines[name], prompt, n))
         agreement = await _agreement(engines, prompt)
     finally:

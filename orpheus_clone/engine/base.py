@@ -97,12 +97,21 @@ def allowed_ids(position: int) -> tuple[range, bool]:
 
 
 def hardware_name() -> str:
-    """The GPU's name, or "CPU (model, n threads)": engines run on CUDA or on the CPU."""
+    """The GPU's name, or "CPU (model, n cores)": engines run on CUDA or on the CPU."""
     import torch
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return f"CPU ({_cpu_model()}, {torch.get_num_threads()} threads)"
+    return f"CPU ({_cpu_model()}, {_cores()} cores)"
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    import os
+
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:
