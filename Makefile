@@ -25,7 +25,7 @@ $(READY): .ci/cpu.lock pyproject.toml
 	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --no-deps --retries 1 $(TORCH)
 	$(BIN)/pip install --quiet --no-deps --requirement .ci/cpu.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
