@@ -77,9 +77,9 @@ def read_clips(path: Path) -> list[Clip]:
     return clips
 
 
-def split_of(key: str, fraction: float) -> Split:
-    """Held out or not, by the clip's own hash alone, so that adding recordings moves no other."""
-    return "heldout" if int(key[:8], 16) < fraction * 2**32 else "train"
+def split_of(content: str, fraction: float) -> Split:
+    """Held out or not, by the hash of the recording alone: no other and no setting moves it."""
+    return "heldout" if int(content[:8], 16) < fraction * 2**32 else "train"
 
 
 def _lines(path: Path) -> Sequence[str]:

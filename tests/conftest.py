@@ -36,7 +36,7 @@ SMALL_RECIPE = recipe.load(
     None,
     [
         "train.epochs=3",
-        "train.grad_accumulation=2",
+        "train.grad_accumulation=3",
         "train.warmup_steps=1",
         "train.checkpoint_steps=2",
         "train.learning_rate=0.02",

@@ -334,7 +334,11 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(base: BaseModel, tmp_path: P
         str(tmp_path / "d"),
     ]
     with subprocess.Popen(
-        [sys.executable, "-m", "orpheus_clone", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "orpheus_clone", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         eventually(lambda: (tmp_path / "d" / "audio").is_dir(), 60, "prepare is at work")
         process.send_signal(signal.SIGINT)

@@ -131,12 +131,16 @@ def _encode_all(
     rejected: list[Rejected] = []
     progress(0, len(recordings))
     with ThreadPoolExecutor(2) as pool:
-        for done, result in enumerate(pool.map(one, recordings), start=1):
-            if isinstance(result, Rejected):
-                rejected.append(result)
-            else:
-                candidates.append(result)
-            progress(done, len(recordings))
+        try:
+            for done, result in enumerate(pool.map(one, recordings), start=1):
+                if isinstance(result, Rejected):
+                    rejected.append(result)
+                else:
+                    candidates.append(result)
+                progress(done, len(recordings))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # or Ctrl-C would wait for all of them
+            raise
     return candidates, rejected
 
 
@@ -152,7 +156,9 @@ def _clip(
         frames=len(encoded.codes),
         source_head_ms=encoded.source_head_ms,
         source_tail_ms=encoded.source_tail_ms,
-        split=manifest.split_of(key, recipe.prepare.heldout_fraction),
+        split=manifest.split_of(
+            layout.sha256_file(recording.path), recipe.prepare.heldout_fraction
+        ),
     )
 
 

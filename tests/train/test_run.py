@@ -76,7 +76,7 @@ def test_losses_are_the_golden_ones(small_run: SmallRun) -> None:
 def test_training_lowers_the_loss_from_that_of_chance(small_run: SmallRun) -> None:
     first, last = small_run.steps[0], small_run.steps[-1]
     assert first.loss == pytest.approx(math.log(156_940), abs=1.0)
-    assert last.loss < first.loss - 1
+    assert last.loss < first.loss - 0.5
 
 
 def test_a_run_directory_describes_itself(
