@@ -312,18 +312,19 @@ def say(
     as_json: JsonOption = False,
 ) -> None:
     """Speak: through a node, with a run's adapter, or in a stock voice of the base."""
-    from orpheus_clone import audio, speaking
+    from orpheus_clone import audio
+    from orpheus_clone.say import base_of, here, through_node
     from orpheus_clone.tokens import SAMPLE_RATE
 
     screen = Terminal(as_json=as_json)
     if server is not None and run is not None:
         raise errors.RecipeError("--server and --run exclude each other")
     if server is not None:
-        samples = speaking.through_node(text, voice, server, key)
+        samples = through_node(text, voice, server, key)
     else:
-        located = _locate(speaking.base_of(run) or base, screen)
+        located = _locate(base_of(run) or base, screen)
         with screen.wait("starting an engine, and speaking"):
-            samples = asyncio.run(speaking.here(text, voice, run, located, _engine(engine)))
+            samples = asyncio.run(here(text, voice, run, located, _engine(engine)))
     audio.write(output, samples)
     seconds = round(len(samples) / SAMPLE_RATE, 3)
     screen.result({"voice": voice, "seconds": seconds, "output": str(output)})
