@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from orpheus_clone.errors import AudioError
+from orpheus_clone.errors import AudioError, RecipeError
 from orpheus_clone.tokens import SAMPLE_RATE
 
 Waveform = NDArray[np.float32]
@@ -23,6 +23,9 @@ SUFFIXES |= {".mka", ".mkv", ".mov", ".aiff", ".aif", ".caf", ".g722", ".wma"}
 
 _FORMAT_OF_SUFFIX = {".g722": "g722"}
 """Raw streams that no demuxer can guess."""
+
+WRITTEN = (".wav", ".flac")
+"""Suffixes of the files that `write` makes."""
 
 
 def read(path: Path) -> Waveform:
@@ -64,8 +67,15 @@ def pcm16(samples: Waveform) -> bytes:
     return (samples * 32767.0).round().astype("<i2").tobytes()
 
 
+def checked_output(path: Path) -> Path:
+    """`path` if `write` knows its suffix; RecipeError otherwise, before any work is done."""
+    if path.suffix.lower() not in WRITTEN:
+        raise RecipeError(f"{path}: write to one of {', '.join('*' + s for s in WRITTEN)}")
+    return path
+
+
 def write(path: Path, samples: Waveform) -> None:
-    """A 16-bit mono 24 kHz file; the suffix says which format."""
+    """A 16-bit mono 24 kHz file; the suffix, one of `WRITTEN`, says which format."""
     ints = np.frombuffer(pcm16(samples), dtype="<i2")
     encoded = io.BytesIO()  # libsndfile does not say that a disk is full; Python does
     soundfile.write(encoded, ints, SAMPLE_RATE, subtype="PCM_16", format=path.suffix[1:].upper())
@@ -102,7 +112,8 @@ def _read_with_ffmpeg(path: Path) -> tuple[Waveform, int]:
             blocks.extend(f.to_ndarray().reshape(-1) for f in resampler.resample(None))
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         raise AudioError(
-            f"{path}: is not audio that libsndfile or FFmpeg can read ({error})"
+            f"{path}: is not audio that libsndfile or FFmpeg can read "
+            f"({getattr(error, 'strerror', None) or error})"
         ) from error
     mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     return mono.astype(np.float32).reshape(-1, 1), int(rate)

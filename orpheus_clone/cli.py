@@ -168,11 +168,14 @@ def train(
 ) -> None:
     """Fit a LoRA adapter; killed, it goes on from the last checkpoint."""
     from orpheus_clone.layout import PreparedDir, RunDir
+    from orpheus_clone.train.run import is_done
     from orpheus_clone.train.run import train as run
 
     screen, data = Terminal(as_json=as_json), PreparedDir(data_dir)
     settings = _recipe(recipe, overrides)
     located = _locate(base or data.stamp().base, screen)
+    if RunDir(out).stamp_file.is_file() and not is_done(data, RunDir(out), settings, located):
+        screen.say(f"{out} holds a run of another recipe, corpus or base: training anew")
     with screen.training() as report:
         stamp = run(data, RunDir(out), recipe=settings, base=located, report=report)
     screen.result(asdict(stamp) | {"out": str(out)}, f"{stamp.voice}: trained")
@@ -293,6 +296,7 @@ def serve(
         def ready(url: str) -> None:
             starting.close()
             screen.result({"url": url}, "speaking")
+            screen.say(f'try: orpheus-clone say "Hello." --voice VOICE --server {url}')
 
         asyncio.run(run(located, settings, ready))
 
@@ -300,7 +304,9 @@ def serve(
 @app.command()
 def say(
     text: Annotated[str, typer.Argument(help="What to say.")],
-    voice: VoiceOption,
+    voice: Annotated[
+        str | None, typer.Option(help="The voice's name; a run's own, with --run, if left out.")
+    ] = None,
     server: Annotated[str | None, typer.Option(help="URL of a node that speaks.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="A run of yours, spoken here.")] = None,
     base: BaseOption = "orpheus-3b",
@@ -313,15 +319,18 @@ def say(
 ) -> None:
     """Speak: through a node, with a run's adapter, or in a stock voice of the base."""
     from orpheus_clone import audio
-    from orpheus_clone.say import base_of, here, through_node
+    from orpheus_clone.say import base_of, check_is_known, here, through_node, voice_of
     from orpheus_clone.tokens import SAMPLE_RATE
 
     screen = Terminal(as_json=as_json)
     if server is not None and run is not None:
         raise errors.RecipeError("--server and --run exclude each other")
+    voice = voice or voice_of(run)
+    audio.checked_output(output)
     if server is not None:
         samples = through_node(text, voice, server, key)
     else:
+        check_is_known(voice, base, run)
         located = _locate(base_of(run) or base, screen)
         with screen.wait("starting an engine, and speaking"):
             samples = asyncio.run(here(text, voice, run, located, _engine(engine)))
@@ -421,7 +430,8 @@ def bench(
     from orpheus_clone.bench import run
 
     screen = Terminal(as_json=as_json)
-    result = run(name)
+    with screen.wait(f"bench {name}: a minute or two on a CPU"):
+        result = run(name)
     if not as_json:
         screen.rows("rows", result.rows, list(result.rows[0]))
     Terminal(as_json=True).result(result.line)

@@ -1,6 +1,6 @@
 """A node's HTTP interface from the outside: what say, voices and publish call.
 
-Errors are NodeError with the node's own words.
+Errors are what the node named, with its words, or NodeError where it is the node that failed.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from orpheus_clone import bundle
+from orpheus_clone import bundle, errors
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import NodeError, RecipeError
+from orpheus_clone.errors import NodeError, OrpheusCloneError, RecipeError
 
 TIMEOUT = httpx.Timeout(10.0, read=300.0)
 """Seconds; a node may take long to load a voice, but not to accept a connection."""
@@ -27,6 +27,8 @@ class NodeClient:
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
+        if not self._url.startswith(("http://", "https://")):
+            raise RecipeError(f"{url}: is not a node's URL; write http://NODE or https://NODE")
         try:
             base = httpx.URL(self._url)
         except httpx.InvalidURL as error:
@@ -49,7 +51,7 @@ class NodeClient:
         ):
             if response.is_error:
                 response.read()
-                raise NodeError(_message(response))
+                raise _error(response)
             yield from response.iter_bytes()
 
     def publish(self, source: Bundle) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class NodeClient:
         with self._errors(), self._open() as http:
             response = http.request(method, path, **request)
         if response.is_error:
-            raise NodeError(_message(response))
+            raise _error(response)
         try:
             answer = response.json()
         except ValueError:
@@ -102,9 +104,16 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _message(response: httpx.Response) -> str:
+def _error(response: httpx.Response) -> OrpheusCloneError:
+    """What the node refused, as the error it would be here; NodeError where that is not told."""
     try:
-        said = str(response.json()["error"]["message"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        said = response.text[:200] or response.reason_phrase
-    return f"{response.url.host}:{response.url.port} answered {response.status_code}: {said}"
+        error = response.json()["error"]
+        said, kind = str(error["message"]), getattr(errors, str(error.get("type")), NodeError)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+        said, kind = response.text[:200] or response.reason_phrase, NodeError
+    if not (isinstance(kind, type) and issubclass(kind, OrpheusCloneError)):
+        kind = NodeError
+    if response.is_server_error:
+        kind = NodeError
+    where = f"{response.url.host}:{response.url.port}"
+    return kind(f"{where} answered {response.status_code}: {said}")

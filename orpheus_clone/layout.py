@@ -19,14 +19,14 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orpheus_clone import __version__
-from orpheus_clone.errors import ArtifactError, DataError, MachineError
+from orpheus_clone.errors import ArtifactError, DataError, MachineError, RecipeError
 
 VOICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -127,6 +127,11 @@ class PreparedDir:
         """The speaker's consent, if it was given."""
         return self.root / "consent.json"
 
+    def check_is_ours(self) -> None:
+        """RecipeError where the directory holds something that `prepare` did not write."""
+        ours = (self.stamp_file, self.clips, self.rejected, self.cache)
+        _check_is_ours(self.root, ours, "prepared corpus")
+
     def stamp(self) -> PreparedStamp:
         """The stamp, or ArtifactError that names the command that makes it."""
         hint = f"run: orpheus-clone prepare AUDIO --voice NAME --out {self.root}"
@@ -179,10 +184,24 @@ class RunDir:
         """The verdict, for machines."""
         return self.eval / "report.json"
 
+    def check_is_ours(self) -> None:
+        """RecipeError where the directory holds something that `train` did not write."""
+        _check_is_ours(self.root, (self.stamp_file, self.recipe, self.checkpoints), "run")
+
     def stamp(self) -> RunStamp:
         """The stamp, or ArtifactError that names the command that makes it."""
         hint = f"run: orpheus-clone train DATA_DIR --out {self.root}"
         return read_stamp(self.stamp_file, RunStamp, hint)
+
+
+def _check_is_ours(root: Path, ours: Sequence[Path], kind: str) -> None:
+    if not root.is_dir() or any(path.exists() for path in ours):
+        return
+    foreign = next((path.name for path in sorted(root.iterdir()) if path.name[0] != "."), None)
+    if foreign is not None:
+        raise RecipeError(
+            f"--out {root}: holds {foreign} and is no {kind}; name a new or an empty directory"
+        )
 
 
 StampT = TypeVar("StampT", PreparedStamp, RunStamp)

@@ -51,7 +51,7 @@ class Cloned:
     report: str
     verdict: str
     bundle: str | None
-    done: list[str]
+    stages_run: list[str]
 
 
 def clone(
@@ -113,7 +113,7 @@ def clone(
         report=str(run.eval / "report.html"),
         verdict=verdict,
         bundle=published.bundle if published else None,
-        done=done,
+        stages_run=done,
     )
 
 

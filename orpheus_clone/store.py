@@ -18,7 +18,7 @@ from pathlib import Path
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import ArtifactError, Busy
+from orpheus_clone.errors import ArtifactError, Busy, UnknownVoice
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Store:
             history = self.history(voice)
             if seen is not None and seen != history:
                 raise Busy(f"voice {voice!r} was published meanwhile; roll back again if meant")
+            if not history:
+                raise UnknownVoice(f"{self.root} holds no voice {voice!r}")
             if len(history) < 2:
                 raise ArtifactError(f"voice {voice!r} has no earlier bundle to go back to")
             # The bundle that is left stays in the store, for whoever wants to know what failed.

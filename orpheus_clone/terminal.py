@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 _SHOWN_STEPS = 12
+_QUIET_SECONDS = 20.0
+"""A log that says nothing for longer looks hung."""
 _COLOURS = {"passed": "green", "proven": "green", "failed": "red", "not measurable": "yellow",
             "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow"}  # fmt: skip
 
@@ -39,7 +42,10 @@ class Terminal:
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A progress bar that appears with the first news of it."""
+        """A progress bar; where there is no terminal, a line now and then."""
+        if not self._talk.is_terminal:
+            yield self._now_and_then(lambda done, of: f"{label}: {done} of {of}")
+            return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,7 +58,12 @@ class Terminal:
 
     @contextmanager
     def training(self) -> Iterator[Callable[[Any], None]]:
-        """A live table of the last training steps."""
+        """A live table of the last training steps; where there is no terminal, a line."""
+        if not self._talk.is_terminal:
+            yield self._now_and_then(
+                lambda step: f"train: step {step.step} of {step.steps}, loss {step.loss:.3f}"
+            )
+            return
         steps: list[Any] = []
 
         def report(step: Any) -> None:
@@ -61,6 +72,18 @@ class Terminal:
 
         with Live(console=self._talk, refresh_per_second=4, transient=True) as live:
             yield report
+
+    def _now_and_then(self, line: Callable[..., str]) -> Callable[..., None]:
+        """A reporter that says `line` of what it is told, at most every `_QUIET_SECONDS`."""
+        last = time.monotonic()
+
+        def report(*news: Any) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _QUIET_SECONDS:
+                last = time.monotonic()
+                self.say(line(*news))
+
+        return report
 
     def result(self, data: Mapping[str, Any], title: str = "") -> None:
         """What a command made: a JSON object, or names and values."""

@@ -39,14 +39,15 @@ def main() -> None:
     cloned = _clone(options)
     rows += [("voice", cloned["voice"]), ("verdict", cloned["verdict"])]
     rows += [("report", cloned["report"]), ("loss plot", f"{cloned['run']}/loss.png")]
-    with _node(options.out / "voices") as url:
+    with _node(options.out) as url:
         published = _command("publish", cloned["run"], "--to", url)
-        rows += [("node", url), ("published", f"{published['bundle']} ({published['proof']})")]
+        rows += [("published", f"{published['bundle']} ({published['proof']})")]
         spoken = options.out / "hello.wav"
         first_ms = _speak(url, options.voice, spoken)
         rows += [("spoken", str(spoken)), ("first sound after", f"{first_ms:.0f} ms")]
-    rows.append(("took", f"{time.monotonic() - began:.0f} s"))
+    rows.append(("took, without set-up", f"{time.monotonic() - began:.0f} s"))
     _show(rows)
+    print(f"The node is stopped. To start it again: orpheus-clone {' '.join(_serve(options.out))}")
 
 
 def _options() -> argparse.Namespace:
@@ -81,13 +82,17 @@ def _command(*arguments: str) -> dict[str, Any]:
     return result
 
 
+def _serve(out: Path) -> list[str]:
+    return ["serve", "--base", "nano", "--store", str(out / "voices"), "--allow-unproven"]
+
+
 @contextlib.contextmanager
-def _node(store: Path) -> Iterator[str]:
+def _node(out: Path) -> Iterator[str]:
     """A node on a free port, up for the length of the block; gives its URL."""
-    arguments = ["serve", "--base", "nano", "--port", "0", "--store", str(store)]
-    print(f"$ orpheus-clone {' '.join(arguments)} --allow-unproven", file=sys.stderr)
+    arguments = [*_serve(out), "--port", "0"]
+    print(f"$ orpheus-clone {' '.join(arguments)}", file=sys.stderr)
     process = subprocess.Popen(
-        [sys.executable, "-m", "orpheus_clone", *arguments, "--allow-unproven", "--json"],
+        [sys.executable, "-m", "orpheus_clone", *arguments, "--json"],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )

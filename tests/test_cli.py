@@ -299,6 +299,51 @@ def test_say_speaks_in_a_stock_voice_and_with_a_run(run_dir: RunDir, tmp_path: P
     assert (mute.code, "nothing to say" in mute.said) == (3, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "ada.mp3", "--voice", "ada"], "ada.mp3: write to one of *.wav, *.flac"),
+        ([], "name the voice: --voice NAME"),
+        (["--voice", "ada", "--server", "localhost:8123"], "write http://NODE"),
+    ],
+)
+def test_what_say_cannot_do_is_told_before_anything_is_done(options: list[str], said: str) -> None:
+    done = run("say", "Hello.", "--base", "nano", *options)
+    assert (done.code, said in done.said) == (2, True)
+
+
+def test_a_voice_that_orpheus_has_not_is_refused_before_gigabytes_are_fetched() -> None:
+    done = run("say", "Hello.", "--voice", "jack")
+    assert (done.code, "orpheus-3b has no stock voice 'jack'" in done.said) == (3, True)
+
+
+def test_a_rollback_in_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    done = run("rollback", "jack", "--to", str(tmp_path / "voices"))
+    assert (done.code, "no such store" in done.said) == (4, True)
+    assert not (tmp_path / "voices").exists()
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train"])
+def test_a_directory_of_somebody_else_is_left_alone(
+    verb: str, prepared: PreparedDir, own_recordings: Path
+) -> None:
+    before = sorted(own_recordings.iterdir())
+    source = [str(own_recordings), "--voice", "jack"] if verb == "prepare" else [str(prepared.root)]
+    done = run(verb, *source, "--out", str(own_recordings), "--base", "nano")
+    assert (done.code, "name a new or an empty directory" in done.said) == (2, True)
+    assert sorted(own_recordings.iterdir()) == before
+
+
+def test_training_anew_over_another_run_is_said(
+    run_dir: RunDir, prepared: PreparedDir, tmp_path: Path
+) -> None:
+    out = shutil.copytree(run_dir.root, tmp_path / "run")
+    recipe = ["--set", "train.epochs=1", "--set", "train.lora.rank=4"]
+    done = run("train", str(prepared.root), "--out", str(out), *recipe)
+    assert (done.code, "training anew" in done.said) == (0, True)
+    assert "training anew" not in run("train", str(prepared.root), "--out", str(out), *recipe).said
+
+
 def test_say_through_a_node_and_with_a_run_at_once_is_wrong_usage(run_dir: RunDir) -> None:
     both = ["--server", "http://127.0.0.1:1", "--run", str(run_dir.root)]
     done = run("say", "Hello.", "--voice", "jack", *both)

@@ -1,6 +1,7 @@
 """The client's side of a node: what it sends, and what it makes of answers that are none."""
 
 import io
+import json
 import os
 import tarfile
 import threading
@@ -13,7 +14,14 @@ import pytest
 
 from orpheus_clone import bundle, client
 from orpheus_clone.client import NodeClient
-from orpheus_clone.errors import NodeError, RecipeError
+from orpheus_clone.errors import (
+    ArtifactError,
+    NodeError,
+    OrpheusCloneError,
+    RecipeError,
+    TextError,
+    UnknownVoice,
+)
 from orpheus_clone.layout import RunDir
 from tests.bundles import made
 
@@ -72,6 +80,32 @@ def test_something_that_is_no_node_is_told_from_one(body: bytes) -> None:
 def test_an_error_that_is_no_json_is_shown(body: bytes = b"<html>bad gateway</html>") -> None:
     with answering(502, body) as url, pytest.raises(NodeError, match="answered 502: <html>bad"):
         NodeClient(url).voices()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "raised"),
+    [
+        (404, "UnknownVoice", UnknownVoice),
+        (400, "TextError", TextError),
+        (409, "ArtifactError", ArtifactError),
+        (503, "ArtifactError", NodeError),
+        (400, "invalid_request_error", NodeError),
+        (400, "annotations", NodeError),
+    ],
+)
+def test_what_a_node_refuses_is_the_error_that_it_would_be_here(
+    status: int, kind: str, raised: type[OrpheusCloneError]
+) -> None:
+    body = json.dumps({"error": {"message": "no", "type": kind}}).encode()
+    with answering(status, body) as url, pytest.raises(OrpheusCloneError, match="no") as caught:
+        NodeClient(url).voices()
+    assert type(caught.value) is raised
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "node", "ftp://node", ""])
+def test_a_url_without_http_says_how_to_write_it(url: str) -> None:
+    with pytest.raises(RecipeError, match="write http://NODE"):
+        NodeClient(url)
 
 
 def test_an_error_while_speaking_is_shown() -> None:

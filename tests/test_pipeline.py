@@ -59,7 +59,7 @@ def copy(cloned: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
 
 def test_recordings_become_a_voice_in_one_command(cloned: tuple[Path, dict[str, Any]]) -> None:
     out, result = cloned
-    assert result["done"] == ["prepare", "train", "eval"]
+    assert result["stages_run"] == ["prepare", "train", "eval"]
     assert (result["voice"], result["verdict"], result["bundle"]) == (VOICE, "unproven", None)
     assert Path(result["report"]).is_file()
     assert (out / "run" / "loss.png").is_file()
@@ -69,7 +69,7 @@ def test_recordings_become_a_voice_in_one_command(cloned: tuple[Path, dict[str, 
 def test_the_same_command_again_does_nothing(recordings: Path, copy: Path) -> None:
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     done = clone(recordings, copy)
-    assert done.json["done"] == []
+    assert done.json["stages_run"] == []
     assert done.said.count("was done before") == 3
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
@@ -78,18 +78,18 @@ def test_a_changed_transcript_is_a_reason_to_begin_with_prepare(
     own_recordings: Path, recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / VOICE
-    assert clone(own_recordings, out).json["done"] == ["prepare", "train", "eval"]
+    assert clone(own_recordings, out).json["stages_run"] == ["prepare", "train", "eval"]
     transcripts = own_recordings / "metadata.csv"
     text = transcripts.read_text(encoding="utf-8")
     transcripts.write_text(text.replace("Sentence", "Line"), encoding="utf-8")
-    assert clone(own_recordings, out).json["done"] == ["prepare", "train", "eval"]
-    assert clone(own_recordings, out).json["done"] == []
+    assert clone(own_recordings, out).json["stages_run"] == ["prepare", "train", "eval"]
+    assert clone(own_recordings, out).json["stages_run"] == []
 
 
 def test_a_changed_gate_is_a_reason_for_eval_alone(recordings: Path, copy: Path) -> None:
     changed = ("--set", "eval.gates.first_speech_p50_ms=50000.0")
-    assert clone(recordings, copy, *changed).json["done"] == ["eval"]
-    assert clone(recordings, copy, *changed).json["done"] == []
+    assert clone(recordings, copy, *changed).json["stages_run"] == ["eval"]
+    assert clone(recordings, copy, *changed).json["stages_run"] == []
 
 
 def test_a_failed_gate_ends_with_1_and_names_the_report(recordings: Path, copy: Path) -> None:
@@ -109,16 +109,16 @@ def test_publishing_is_the_last_stage_and_is_not_redone_either(
 ) -> None:
     store = copy.parent / "store"
     first = clone(recordings, copy, "--publish-to", str(store)).json
-    assert first["done"] == ["publish"]
+    assert first["stages_run"] == ["publish"]
     assert Store(store).current(VOICE) == first["bundle"]
     again = clone(recordings, copy, "--publish-to", str(store)).json
-    assert (again["done"], again["bundle"]) == ([], first["bundle"])
+    assert (again["stages_run"], again["bundle"]) == ([], first["bundle"])
 
 
 def test_a_directory_of_another_voice_is_made_anew(recordings: Path, copy: Path) -> None:
     where = ["--voice", "tom", "--base", "nano", "--out", str(copy), "--engine", "hf", *QUICK]
     done = run("clone", str(recordings), *where, "--json")
-    assert done.json["done"] == ["prepare", "train", "eval"]
+    assert done.json["stages_run"] == ["prepare", "train", "eval"]
     assert done.json["voice"] == "tom"
 
 
@@ -176,7 +176,7 @@ def test_killed_in_every_stage_it_goes_on_and_redoes_no_finished_one(
         [sys.executable, "-m", "orpheus_clone", *arguments], capture_output=True, check=True
     )
     result = json.loads(last.stdout)
-    assert result["done"] == ["publish"]
+    assert result["stages_run"] == ["publish"]
     assert Store(store).current(VOICE) == result["bundle"]
     assert Store(store).read(result["bundle"]).card.proof == "unproven"
 

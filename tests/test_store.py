@@ -9,7 +9,7 @@ import pytest
 
 from orpheus_clone import bundle
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import ArtifactError, DataError, MachineError
+from orpheus_clone.errors import ArtifactError, DataError, MachineError, UnknownVoice
 from orpheus_clone.layout import RunDir
 from orpheus_clone.recipe import Sampling
 from orpheus_clone.store import Store
@@ -54,6 +54,11 @@ def test_two_stores_on_one_directory_see_each_other(store: Store, bundles: list[
     assert other.rollback("jack") == bundles[1].name
     assert store.current("jack") == bundles[1].name
     assert other.read(bundles[2].name).digest == bundles[2].digest
+
+
+def test_an_unknown_voice_cannot_be_rolled_back(store: Store) -> None:
+    with pytest.raises(UnknownVoice, match="holds no voice 'jack'"):
+        store.rollback("jack")
 
 
 def test_rollbacks_end_at_the_first_bundle(store: Store, bundles: list[Bundle]) -> None:

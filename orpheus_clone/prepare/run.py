@@ -52,6 +52,7 @@ def prepare(
     """Make a corpus of recordings in `out`; returns the stamp that says what became of them."""
     recipe = recipe or Recipe()
     layout.checked_voice_name(voice, base.voices)
+    out.check_is_ours()
     record = _read_consent(consent)
     recordings, rejected = match(find_recordings(places), transcripts)
     inputs_digest = _inputs_digest(recordings, rejected, voice, language, base, recipe, record)
@@ -61,7 +62,7 @@ def prepare(
     candidates, more = _encode_all(recordings, voice, out, base, recipe, progress)
     rejected += more
     manifest.write_rejected(out.rejected, rejected)
-    _check_corpus(candidates, rejected, recipe)
+    _check_corpus(candidates, rejected, recipe, out.rejected)
     clips = _with_heldout([candidate.clip for candidate in candidates])
     out.stamp_file.unlink(missing_ok=True)
     _write_dataset(out, clips, [candidate.encoded for candidate in candidates])
@@ -175,14 +176,16 @@ def _check_length(encoded: Encoded, prompt_length: int, recipe: Recipe) -> None:
         )
 
 
-def _check_corpus(candidates: list[_Candidate], rejected: list[Rejected], recipe: Recipe) -> None:
+def _check_corpus(
+    candidates: list[_Candidate], rejected: list[Rejected], recipe: Recipe, listed: Path
+) -> None:
     total = len(candidates) + len(rejected)
-    reasons = Counter(_kind(entry.reason) for entry in rejected).most_common(3)
-    summary = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+    reasons = Counter(_kind(entry) for entry in rejected).most_common(3)
+    summary = "; ".join(f"{count} x {reason}" for reason, count in reasons) + f"; see {listed}"
     if len(candidates) < FEWEST_CLIPS:
         raise DataError(
             f"{len(candidates)} of {total} clips are usable, too few for a held-out split: at "
-            f"least {FEWEST_CLIPS} are needed" + (f" (rejected: {summary})" if summary else "")
+            f"least {FEWEST_CLIPS} are needed" + (f" (rejected: {summary})" if rejected else "")
         )
     if len(rejected) > recipe.prepare.max_rejected_fraction * total:
         raise DataError(
@@ -198,9 +201,9 @@ def _check_corpus(candidates: list[_Candidate], rejected: list[Rejected], recipe
         )
 
 
-def _kind(reason: str) -> str:
-    """The reason without the clip's own path and numbers in front."""
-    return reason.rpartition(": ")[2][:80]
+def _kind(entry: Rejected) -> str:
+    """The reason without the clip's own path in front."""
+    return entry.reason.removeprefix(f"{entry.source}: ")[:80]
 
 
 def _with_heldout(clips: list[Clip]) -> list[Clip]:

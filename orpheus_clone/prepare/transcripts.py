@@ -57,11 +57,15 @@ def match(
     spoken = _sidecars(recordings) if source is None else read(source)
     matched = [Recording(name, by_id[name], spoken[name]) for name in by_id if name in spoken]
     if not matched:
-        where = f"{source}" if source else "sidecar .txt files"
         names = ", ".join(list(by_id)[:3])
+        if source is None:
+            raise TranscriptError(
+                f"no transcripts: there is no {', '.join(BESIDE)} beside the recordings, and no "
+                f"NAME.txt for any of them ({names}, …). Pass --transcripts FILE"
+            )
         raise TranscriptError(
-            f"{where}: no transcript matches a recording ({names}, …); a transcript is named like "
-            "its audio file without the suffix. Pass --transcripts FILE"
+            f"{source}: no transcript matches a recording ({names}, …); a transcript is named like "
+            "its audio file without the suffix. Pass another --transcripts FILE"
         )
     lonely = [
         Rejected(name, str(path), "audio without transcript")

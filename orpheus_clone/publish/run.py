@@ -46,7 +46,10 @@ def rollback(voice: str, to: str, *, key: str | None = None) -> str:
     """Let a voice's name mean its earlier bundle; returns that bundle's name."""
     if "://" in to:
         return str(NodeClient(to, key).rollback(voice)["bundle"])
-    return Store(Path(to).expanduser()).rollback(voice)
+    store = Store(Path(to).expanduser())
+    if not store.root.is_dir():
+        raise ArtifactError(f"{to}: there is no such store")
+    return store.rollback(voice)
 
 
 def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
@@ -113,15 +116,20 @@ def _proof(report: dict[str, Any], settings: recipe.Recipe, override_reason: str
     if settings.publish.allow_unproven:
         return "unproven"
     raise GateFailed(
-        f"not published: {_gates(report, 'not measurable')}. Run eval where they can be measured; "
-        "only a recipe with publish.allow_unproven, as smoke.yaml, releases without proof"
+        f"not published: {_gates(report, 'not measurable')}. Run eval where they can be measured. "
+        "--override is for a gate that failed; what was not measured is released only by a recipe "
+        "with publish.allow_unproven, as smoke.yaml: train or eval with it"
     )
 
 
 def _gates(report: dict[str, Any], status: str) -> str:
+    """`a, b failed; c failed (reason)`: the gates of one status, those with one reason together."""
+    by_reason: dict[str | None, list[str]] = {}
+    for gate in report["gates"]:
+        if gate["status"] == status:
+            by_reason.setdefault(gate["why"], []).append(gate["name"])
     named = [
-        f"{gate['name']} {status}" + (f" ({gate['why']})" if gate["why"] else "")
-        for gate in report["gates"]
-        if gate["status"] == status
+        f"{', '.join(names)} {status}" + (f" ({why})" if why else "")
+        for why, names in by_reason.items()
     ]
     return "; ".join(named) or "no gate was judged"

@@ -39,6 +39,7 @@ def train(
     import torch
 
     prepared = data.stamp()
+    out.check_is_ours()
     _check_base(data, base)
     if is_done(data, out, recipe, base):
         # What is not part of training, gates for instance, may have changed.

@@ -170,7 +170,9 @@ def test_sidecars_are_taken_where_there_is_no_list(tmp_path: Path) -> None:
 
 
 def test_no_transcript_at_all_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(TranscriptError, match=r"sidecar \.txt files: .*Pass --transcripts FILE"):
+    with pytest.raises(
+        TranscriptError, match=r"no transcripts: .*NAME\.txt.*Pass --transcripts FILE"
+    ):
         match(audio_files(tmp_path, "a.wav"), None)
 
 

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import NodeError, RecipeError
+from orpheus_clone.errors import ArtifactError, RecipeError
 from orpheus_clone.serve.auth import VARIABLE, Keys, check_host
 from tests.commands import run
 from tests.nodes import RunningNode, running
@@ -80,7 +80,7 @@ def test_openais_client_shows_its_key_and_is_told_when_it_is_wrong(keyed: Runnin
 def test_an_unproven_voice_is_refused_by_a_node_that_was_not_told_to_take_it(
     keyed: RunningNode, voice_bundle: Callable[[str], Bundle]
 ) -> None:
-    with pytest.raises(NodeError, match=r"409: jack@\w+ is unproven.*--allow-unproven"):
+    with pytest.raises(ArtifactError, match=r"409: jack@\w+ is unproven.*--allow-unproven"):
         keyed.client.publish(voice_bundle("jack"))
     assert {entry["kind"] for entry in keyed.client.voices()} == {"stock"}
 

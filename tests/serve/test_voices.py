@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from orpheus_clone import bundle, client, layout, recipe
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.engine.base import EngineInfo
-from orpheus_clone.errors import ArtifactError, NodeError
+from orpheus_clone.errors import ArtifactError, DataError, UnknownVoice
 from orpheus_clone.layout import RunDir
 from orpheus_clone.publish.run import publish, rollback
 from orpheus_clone.recipe import Sampling
@@ -111,13 +111,13 @@ def test_published_rolled_back_and_published_again_as_a_user_does(
     assert entry["bundle"] == old.bundle
     lengths.append(len(node.speak("Hello.", "rolled").content))
     assert lengths == [44 + 7 * 4096, 44 + 5 * 4096]
-    with pytest.raises(NodeError, match=r"409.*no earlier bundle"):
+    with pytest.raises(ArtifactError, match=r"409.*no earlier bundle"):
         rollback("rolled", node.url)
     assert publish(runs[1], node.url).is_new
 
 
 def test_rolling_back_an_unknown_voice_is_refused(node: RunningNode) -> None:
-    with pytest.raises(NodeError, match="no earlier bundle"):
+    with pytest.raises(UnknownVoice, match=r"404.*no voice 'nobody'"):
         node.client.rollback("nobody")
 
 
@@ -191,7 +191,9 @@ def test_a_bundle_of_another_base_is_refused_with_both_digests(
     node: RunningNode, run_dir: RunDir, tmp_path: Path
 ) -> None:
     source = made(run_dir, tmp_path, "foreign", base="orpheus-3b", base_digest="0" * 64)
-    with pytest.raises(NodeError, match="was trained on orpheus-3b 000000000000, but this is nano"):
+    with pytest.raises(
+        ArtifactError, match="was trained on orpheus-3b 000000000000, but this is nano"
+    ):
         node.client.publish(source)
     assert listed(node, "foreign") is None
 
@@ -199,7 +201,7 @@ def test_a_bundle_of_another_base_is_refused_with_both_digests(
 def test_a_voice_named_like_a_stock_voice_is_refused(
     node: RunningNode, voice_bundle: Maker
 ) -> None:
-    with pytest.raises(NodeError, match=r"400.*'ada' is a stock voice"):
+    with pytest.raises(DataError, match=r"400.*'ada' is a stock voice"):
         node.client.publish(voice_bundle("ada"))
 
 
