@@ -62,6 +62,13 @@ _CONTROL = {
     **{128_256 + n: f"<custom_token_{n}>" for n in range(10)},
 }
 
+USED_IDS = (
+    *range(256),
+    *_CONTROL,
+    *range(tokens.AUDIO_BASE, tokens.AUDIO_END),
+)
+"""Ids that nano reads or writes: bytes of text, control tokens, audio."""
+
 
 def make(out: Path) -> None:
     """Write nano's files into the existing directory `out`; equal libraries, equal bytes."""
