@@ -11,6 +11,7 @@ what it says is noise. It is for trying the pipeline and testing it, never for j
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,31 @@ def make(out: Path) -> None:
     (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "codec").mkdir()
     _write_snac(out / "codec")
+
+
+def assemble(weights: Path, out: Path) -> None:
+    """Make trained weights a base model in the existing directory `out`.
+
+    `weights` holds what recipes/nano trains: config.json and base.safetensors, whose table has a
+    row for each of `USED_IDS` and one for all other ids, and codec/.
+    """
+    import torch
+    from safetensors.torch import load_file, save
+
+    trained = load_file(weights / "base.safetensors")
+    table = trained.pop("table.weight")
+    embedding = table[-1].repeat(tokens.VOCABULARY, 1)
+    embedding[torch.tensor(USED_IDS)] = table[:-1]
+    named = {f"model.{name.removeprefix('body.')}": value for name, value in trained.items()}
+    named["model.embed_tokens.weight"] = embedding
+    (out / "model.safetensors").write_bytes(save(named, metadata={"format": "pt"}))
+    shutil.copyfile(weights / "config.json", out / "config.json")
+    (out / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": False}
+    (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (out / "codec").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(weights / "codec" / name, out / "codec" / name)
 
 
 def tokenizer_json() -> str:

@@ -16,12 +16,13 @@ GPL-3.0: a tool of this script, not a part of the project.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,17 @@ def plan(words: int, opens: int) -> list[Line]:
 def say(lines: list[Line], out: Path) -> None:
     """Write the clips that are not there yet, and a line for each in clips.jsonl."""
     from kokoro_onnx import Kokoro
+    from onnxruntime import InferenceSession
 
     speech = out / "speech"
     speech.mkdir(parents=True, exist_ok=True)
     manifest = speech / "clips.jsonl"
-    done = {row["audio"] for row in rows(manifest)} if manifest.is_file() else set()
-    kokoro = Kokoro(str(out / "kokoro" / "kokoro.onnx"), str(out / "kokoro" / "voices.npz"))
+    done = {(row["audio"], row["text"]) for row in rows(manifest)}
+    session = InferenceSession(str(out / "kokoro" / "kokoro.onnx"), _options())
+    kokoro = Kokoro.from_session(session, str(out / "kokoro" / "voices.npz"))
     for line in track(lines, "kokoro"):
         name = f"{line.voice}/{line.name}.ogg"
-        if name in done:
+        if (name, line.text) in done:
             continue
         lender = (STOCK | EXTRA)[line.voice]
         language = "en-gb" if lender.startswith("b") else "en-us"
@@ -108,13 +111,24 @@ def say(lines: list[Line], out: Path) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a clips.jsonl; one cut short by a kill, at its end, is left out."""
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
+def _options() -> Any:
+    """Threads that do not spin while they wait: whatever else runs here wants the cores too."""
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def rows(manifest: Path) -> list[dict[str, Any]]:
+    """A clip for each line of clips.jsonl; said anew, the newer counts, cut short, none."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            found[row["audio"]] = row
+    return list(found.values())
 
 
 def fetch_kokoro(folder: Path) -> None:

@@ -18,13 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import jiwer
-import kaldi_native_fbank
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from orpheus_clone import models, tokens
 from orpheus_clone.audio import Waveform
@@ -32,9 +29,6 @@ from orpheus_clone.audio import Waveform
 RATE = 16_000
 WHISPER_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 ERES2NET_SHA256 = "d8941f5952e31820173c8854562cb6d7897aaa58cd65c18f30d5a2e52d30847d"
-
-normalised = EnglishTextNormalizer({})
-"""Numbers as digits, no punctuation, no capitals: two transcripts that sound alike are equal."""
 
 
 def words(samples: Waveform) -> str:
@@ -47,12 +41,21 @@ def words(samples: Waveform) -> str:
 
 def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
     """Errors over words of the whole corpus, after `normalised`."""
+    import jiwer
+
     pairs = [(normalised(s), normalised(h)) for s, h in zip(said, heard, strict=True)]
     return float(jiwer.wer([s for s, _ in pairs if s], [h for s, h in pairs if s]))
 
 
+def normalised(text: str) -> str:
+    """Numbers as digits, no punctuation, no capitals: transcripts that sound alike are equal."""
+    return str(_normaliser()(text))
+
+
 def speaker(samples: Waveform) -> NDArray[np.float32]:
     """A unit vector of 192 that tells who speaks in 24 kHz speech."""
+    import kaldi_native_fbank
+
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.samp_freq = RATE
     options.frame_opts.dither = 0.0
@@ -71,6 +74,13 @@ def speaker(samples: Waveform) -> NDArray[np.float32]:
 def _at_16k(samples: Waveform) -> Waveform:
     resampled: Waveform = soxr.resample(samples, tokens.SAMPLE_RATE, RATE).astype(np.float32)
     return resampled
+
+
+@cache
+def _normaliser() -> Any:
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    return EnglishTextNormalizer({})
 
 
 @cache

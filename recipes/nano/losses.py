@@ -57,7 +57,7 @@ class MelLoss(nn.Module):
 class Critics(nn.Module):
     """Every critic's judgement of (batch, 1, samples)."""
 
-    def __init__(self, channels: int = 32) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         by_period = [PeriodCritic(period, channels) for period in PERIODS]
         by_spectrum = [SpectrumCritic(window, channels) for window in SPECTRA]

@@ -3,8 +3,8 @@
     python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz
 
 Every clip gets what Orpheus's own stock voices have, about 600 ms of quiet room before the first
-word, and a tenth of a second after the last; under everything lies a noise of -66 dBFS, because
-no room is digitally silent. A clip's changes depend on its name alone.
+word, and a tenth of a second after the last, by the same trim that `prepare` uses. How long the
+quiet is depends on the clip's name alone.
 
     OUT.npz     codes (frames, 7) uint16 of all clips, their lengths in frames, and their
                 voice and text as lines of JSON
@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from orpheus_clone import audio, silence, tokens
+from orpheus_clone import audio, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec import Codec
+from orpheus_clone.prepare.trim import trim
 
 HEAD_MS = (540, 660)
 TAIL_MS = 100
-ROOM_DB = -66.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     codec = Codec(args.codec)
-    rows = list(corpus.rows(args.speech / "clips.jsonl"))
+    rows = corpus.rows(args.speech / "clips.jsonl")
 
     def encode(row: dict[str, str]) -> Spoken:
         samples = staged(audio.read(args.speech / row["audio"]), row["audio"])
@@ -66,15 +66,7 @@ def main() -> None:
 def staged(samples: Waveform, name: str) -> Waveform:
     """`samples` with the quiet of a stock voice around its speech, in whole frames."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    span = silence.speech_span(samples, tokens.SAMPLE_RATE)
-    first, last = (round(ms * tokens.SAMPLE_RATE / 1000) for ms in (span.onset_ms, span.offset_ms))
-    spoken = samples[first:last]
-    head = int(rng.uniform(*HEAD_MS) * tokens.SAMPLE_RATE / 1000)
-    tail = TAIL_MS * tokens.SAMPLE_RATE // 1000
-    tail += -(head + len(spoken) + tail) % tokens.FRAME_SAMPLES
-    room = rng.standard_normal(head + len(spoken) + tail) * 10 ** (ROOM_DB / 20)
-    room[head : head + len(spoken)] += spoken
-    return room.astype(np.float32)
+    return trim(samples, rng.uniform(*HEAD_MS), TAIL_MS).samples
 
 
 def write(spoken: list[Spoken], out: Path) -> None:

@@ -15,7 +15,7 @@ model finds out by itself from more data:
     most ids do not occur    one row stands for all ids that nano never says or hears
 
     OUT_DIR/checkpoint.pt       everything needed to go on
-    OUT_DIR/base.safetensors    the averaged weights, rows that are never used left out
+    OUT_DIR/config.json base.safetensors    the averaged weights, one row for all unused ids
     OUT_DIR/log.jsonl           a line each fifty steps
 """
 
@@ -42,6 +42,25 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from orpheus_clone import models, nano, tokens
 
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "float32",
+    "vocab_size": tokens.VOCABULARY,
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 4096,
+    "rope_theta": 10_000.0,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "bos_token_id": tokens.BEGIN_OF_TEXT,
+    "eos_token_id": tokens.END_OF_SPEECH,
+    "pad_token_id": tokens.PAD,
+}
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 HELD_OUT = 0.02
 FULL_SHARE = 1 / 8
 GUIDE_WIDTH = 0.12
@@ -95,8 +114,8 @@ class Base(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = LlamaModel(LlamaConfig(**nano.LLAMA | {"vocab_size": 1}))
-        self.table = nn.Embedding(len(nano.USED_IDS) + 1, nano.LLAMA["hidden_size"])
+        self.body = LlamaModel(LlamaConfig(**LLAMA | dict.fromkeys(_IDS) | {"vocab_size": 1}))
+        self.table = nn.Embedding(len(nano.USED_IDS) + 1, LLAMA["hidden_size"])
         row_of = torch.full((tokens.VOCABULARY,), len(nano.USED_IDS))
         row_of[list(nano.USED_IDS)] = torch.arange(len(nano.USED_IDS))
         self.row_of: Tensor
@@ -149,7 +168,7 @@ def _off_diagonal(audio: int, text: int) -> Tensor:
 def start_from_codec(base: Base, codec: Path) -> None:
     """Codes that sound alike start as ids that are alike."""
     weights = load_file(codec / "model.safetensors")
-    hidden = nano.LLAMA["hidden_size"]
+    hidden = LLAMA["hidden_size"]
     base.table.weight.normal_(std=0.02)
     for slot, level in enumerate(LEVELS):
         words = weights[f"quantizer.quantizers.{level}.codebook.weight"]
@@ -267,6 +286,7 @@ class Trainer:
         }
         save_file(weights, self.out / "base.part")
         (self.out / "base.part").replace(self.out / "base.safetensors")
+        (self.out / "config.json").write_text(json.dumps(LLAMA, indent=2) + "\n", encoding="utf-8")
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -1,6 +1,6 @@
 """Train nano's codec, a small SNAC, on speech: hours on two cores, minutes on a GPU.
 
-    python recipes/nano/train_codec.py OUT_DIR SPEECH_DIR… --steps N [--device cuda --adversarial]
+    python recipes/nano/train_codec.py OUT_DIR SPEECH_DIR… --steps N [--critics 32 --device cuda]
 
 Run it again with the same OUT_DIR and it goes on from the last checkpoint. Three phases, told
 apart by the step alone, because codebooks trained from the start collapse to a single code:
@@ -74,7 +74,8 @@ class Plan:
     frames: int
     batch: int
     is_frozen: bool
-    is_adversarial: bool
+    critics: int
+    """Channels of the critics' first layers; 0 for none."""
 
     def rate_at(self, step: int) -> float:
         """Warm-up, a plateau, and a straight line to zero at the end."""
@@ -171,7 +172,8 @@ def _depthwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
 
 def _kmeans(points: Tensor, count: int, rounds: int = 10) -> Tensor:
     """(points, d) to (count, d) centres, by direction as SNAC looks codes up."""
-    centres = points[torch.randperm(len(points), device=points.device)[:count]].clone()
+    order = torch.randperm(len(points), device=points.device)
+    centres = points[order.repeat(count // len(points) + 1)[:count]].clone()
     directions = functional.normalize(points)
     for _ in range(rounds):
         nearest = (directions @ functional.normalize(centres).T).argmax(dim=1)
@@ -184,17 +186,20 @@ def _kmeans(points: Tensor, count: int, rounds: int = 10) -> Tensor:
 class Trainer:
     """The codec, what it is trained with, and how all of it is kept."""
 
-    def __init__(self, out: Path, plan: Plan, device: str) -> None:
+    def __init__(
+        self, out: Path, plan: Plan, device: str, config: dict[str, Any] = CONFIG, *, jit: bool
+    ) -> None:
         torch.manual_seed(0)
         self.out, self.plan, self.device, self.step = out, plan, device, 0
-        self.codec: Any = SNAC(**CONFIG).to(device)
+        self.config = config
+        self.codec: Any = SNAC(**config).to(device)
         self.average: Any = deepcopy(self.codec).requires_grad_(False)
         self.quantised = Quantised(self.codec)
         self.mel = losses.MelLoss().to(device)
         self.optimiser = torch.optim.AdamW(
             self.codec.parameters(), plan.rate, betas=(0.8, 0.99), weight_decay=0.0
         )
-        self.critics = losses.Critics().to(device) if plan.is_adversarial else None
+        self.critics = losses.Critics(plan.critics).to(device) if plan.critics else None
         self.critics_optimiser = (
             torch.optim.AdamW(self.critics.parameters(), plan.rate, betas=(0.8, 0.99))
             if self.critics is not None
@@ -206,8 +211,8 @@ class Trainer:
             self.codec.quantizer.requires_grad_(False)
         if device == "cpu":
             _unroll_depthwise(self.codec)
-        self.encode: Any = torch.compile(self.codec.encoder)
-        self.decode: Any = torch.compile(self.codec.decoder)
+        faster: Any = torch.compile if jit else lambda module: module
+        self.encode, self.decode = faster(self.codec.encoder), faster(self.codec.decoder)
 
     def learn(self, wanted: Tensor) -> dict[str, float]:
         """One step on (batch, 1, samples); the losses."""
@@ -225,7 +230,9 @@ class Trainer:
         said = {"mel": mel_loss.item(), "codebook": codebook_loss.item()}
         if self.critics is not None:
             said["critics"] = self._teach_critics(wanted, heard.detach())
-            real, made = self.critics(wanted), self.critics(heard)
+            with torch.no_grad():
+                real = self.critics(wanted)
+            made = self.critics(heard)
             loss = loss + losses.deceive_loss(made)
             loss = loss + FEATURE_WEIGHT * losses.feature_loss(real, made)
         self.optimiser.zero_grad()
@@ -255,7 +262,9 @@ class Trainer:
         part.replace(self.out / "checkpoint.pt")
         folder = self.out / "codec"
         folder.mkdir(exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_text(
+            json.dumps(self.config, indent=2) + "\n", encoding="utf-8"
+        )
         weights = {k: v.contiguous().cpu() for k, v in self.average.state_dict().items()}
         save_file(weights, folder / "model.part")
         (folder / "model.part").replace(folder / "model.safetensors")
@@ -297,10 +306,10 @@ def main() -> None:
     args = _parser().parse_args()
     plan = Plan(
         args.steps, args.open_steps, args.mix_steps, args.decay_steps, args.rate,
-        args.frames, args.batch, args.freeze, args.adversarial,
+        args.frames, args.batch, args.freeze, args.critics,
     )  # fmt: skip
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(args.out_dir, plan, args.device)
+    trainer = Trainer(args.out_dir, plan, args.device, jit=not args.no_jit)
     speech = clips.read([p for p in clips.find(args.speech) if not clips.is_held_out(p)])
     hours = sum(map(len, speech)) / tokens.SAMPLE_RATE / 3600
     print(f"{len(speech)} recordings, {hours:.2f} hours; from step {trainer.step}", flush=True)
@@ -345,7 +354,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=8, help="frames of 2048 samples a crop")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--freeze", action="store_true", help="train the decoder alone")
-    parser.add_argument("--adversarial", action="store_true", help="with critics: on a GPU")
+    parser.add_argument("--critics", type=int, default=0, help="their channels: 16 on a CPU, 32")
+    parser.add_argument("--no-jit", action="store_true", help="without torch.compile")
     parser.add_argument("--device", default="cpu")
     return parser
 

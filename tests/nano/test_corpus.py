@@ -1,0 +1,77 @@
+"""What nano's corpus says, and that what it is measured with is not in it."""
+
+from collections import Counter
+from pathlib import Path
+
+import corpus
+import measure
+import numpy as np
+import sentences
+import tokenise
+from tokenise import Spoken
+
+from orpheus_clone import silence, tokens
+from tests.signals import noise, tone
+
+SOME = sentences.make(3000, corpus.SEED)
+
+
+def test_the_word_list_is_two_hundred_words_in_order() -> None:
+    assert len(sentences.WORDS) == len(set(sentences.WORDS)) == 200
+    assert list(sentences.WORDS) == sorted(sentences.WORDS)
+
+
+def test_sentences_use_the_words_and_no_other_each_of_them_often() -> None:
+    counts = Counter(word for line in SOME for word in sentences.words_of(line))
+    assert set(counts) == set(sentences.WORDS)
+    assert min(counts.values()) >= 15
+
+
+def test_sentences_are_the_same_each_time_and_more_begin_with_the_fewer() -> None:
+    assert sentences.make(500, corpus.SEED) == SOME[:500]
+    assert sentences.make(500, corpus.SEED + 1) != SOME[:500]
+    assert len(set(SOME)) == len(SOME)
+
+
+def test_lines_are_written_as_people_write() -> None:
+    assert all(line[0].isupper() and line[-1] in ".?" for line in SOME)
+    assert not any(" i " in line for line in SOME)
+
+
+def test_a_longer_plan_leaves_what_was_said_as_it_is() -> None:
+    assert corpus.plan(40, 12) == [*corpus.plan(60, 12)[:40], *corpus.plan(60, 18)[60:72]]
+
+
+def test_every_stock_voice_says_its_share() -> None:
+    counts = Counter(line.voice for line in corpus.plan(400, 60))
+    assert counts == {"ada": 110, "ben": 110, "cleo": 110, "dov": 110, "eve": 10, "finn": 10}
+
+
+def test_what_nano_is_measured_with_is_over_the_words_and_not_in_the_corpus() -> None:
+    asked = measure.rung(50)
+    assert len(set(asked)) == 50
+    assert {word for line in asked for word in sentences.words_of(line)} <= set(sentences.WORDS)
+    assert not set(asked) & {line.text for line in corpus.plan(10_000, 1080)}
+
+
+def test_a_staged_clip_waits_as_a_stock_voice_does_and_is_whole_frames() -> None:
+    recording = np.concatenate([noise(300, -60), tone(900), noise(700, -60)])
+    staged = tokenise.staged(recording, "ada/w00001.ogg")
+    span = silence.speech_span(staged, tokens.SAMPLE_RATE)
+    assert len(staged) % tokens.FRAME_SAMPLES == 0
+    assert 530 <= span.head_ms <= 670
+    assert 95 <= span.tail_ms <= 105 + 1000 * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE
+    assert (tokenise.staged(recording, "ada/w00001.ogg") == staged).all()
+    assert len(tokenise.staged(recording, "ada/w00002.ogg")) > 0
+
+
+def test_tokens_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    written = [
+        Spoken(voice, text, rng.integers(0, 4096, (count, 7)).astype(np.uint16))
+        for voice, text, count in [("ada", "Hello.", 3), ("dov", 'He said "no".', 1)]
+    ]
+    tokenise.write(written, tmp_path / "t.npz")
+    read = list(tokenise.read(tmp_path / "t.npz"))
+    assert [(r.voice, r.text) for r in read] == [(w.voice, w.text) for w in written]
+    assert all((r.codes == w.codes).all() for r, w in zip(read, written, strict=True))

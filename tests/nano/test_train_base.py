@@ -1,0 +1,164 @@
+"""Training nano's base: what must hold whatever is learnt."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import train_base
+from tokenise import Spoken
+from torch.nn import functional
+from train_base import Plan, Trainer
+from transformers import AutoModelForCausalLM
+
+from orpheus_clone import models, nano, tokens
+from orpheus_clone.models import BaseModel
+
+TINY = train_base.LLAMA | {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+PLAN = Plan(steps=40, decay_steps=4, guide_steps=10, rate=3e-3, batch_tokens=400)
+
+
+def spoken(count: int, frames: int = 10) -> list[Spoken]:
+    rng = np.random.default_rng(0)
+    texts = ["Hello there, you.", "Good bye."]
+    return [
+        Spoken("ada", texts[i % 2], rng.integers(0, 4096, (frames, 7)).astype(np.uint16))
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def trainer(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Trainer]:
+    monkeypatch.setattr(train_base, "LLAMA", TINY)
+
+    def make(out: Path) -> Trainer:
+        out.mkdir(exist_ok=True)
+        return Trainer(out, PLAN, base.codec_path, "cpu", is_bf16=False)
+
+    return make
+
+
+def test_a_row_is_the_products_training_row_and_knows_where_its_text_lies(base: BaseModel) -> None:
+    clip = spoken(1)[0]
+    (row,) = train_base.rows_of([clip])
+    prompt = models.prompt_ids(base.tokenizer(), clip.voice, clip.text, ())
+    whole = tokens.training_row(prompt, clip.codes.astype(np.int64))
+    assert row.prompt + row.audio == whole.input_ids[:-1]
+    assert base.tokenizer().decode(row.prompt[slice(*row.text)]) == "Hello there, you."
+
+
+def test_an_epoch_has_every_row_once_in_batches_of_one_size() -> None:
+    rows = train_base.rows_of([*spoken(6, 4), *spoken(7, 11)])
+    source = train_base.batches(rows, 400, seed=1)
+    seen: list[int] = []
+    while len(seen) < len(rows):
+        batch = next(source)
+        assert max(map(len, batch)) * len(batch) <= 400
+        seen += [id(row) for row in batch]
+    assert sorted(seen) == sorted(map(id, rows))
+
+
+def test_a_row_longer_than_a_batch_is_a_batch() -> None:
+    rows = train_base.rows_of(spoken(2, 60))
+    assert [len(next(train_base.batches(rows, 100, seed=0))) for _ in range(3)] == [1, 1, 1]
+
+
+def test_the_loss_is_the_engines_a_slot_at_a_time(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    base = trainer(tmp_path / "run").base
+    rows = train_base.rows_of([*spoken(1, 3), *spoken(1, 2)])
+    with torch.no_grad():
+        states = base(*train_base._padded(rows, "cpu"))
+        loss, parts = train_base.audio_loss(base, states, rows)
+    by_hand = []
+    for hidden, row in zip(states, rows, strict=True):
+        for k, wanted in enumerate(row.audio):
+            ids = list(tokens.slot_ids(k % 7)) + ([tokens.END_OF_SPEECH] if k % 7 == 0 else [])
+            logits = base.table.weight[base.row_of[ids]] @ hidden[len(row.prompt) - 1 + k]
+            target = torch.tensor(ids.index(wanted))
+            by_hand.append(functional.cross_entropy(logits, target).item())
+    assert float(loss) == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert len(parts) == 7
+
+
+def test_the_guide_wants_the_diagonal() -> None:
+    away = train_base._off_diagonal(49 + 70, 10)
+    assert away.shape == (119, 10)
+    assert away[:49, 0].max() < 0.1  # before the first word, the first letter
+    assert away[118, 9] < 0.1
+    assert away[118, 0] > 0.99
+    assert away[84].argmin() in (4, 5)
+
+
+def test_training_brings_every_loss_down(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    made, rows = trainer(tmp_path / "run"), train_base.rows_of(spoken(4))
+    said = [made.learn(rows) for _ in range(30)]
+    for name in ("loss", "full", "guide"):
+        first, last = said[0][name], said[9 if name == "guide" else -1][name]
+        assert last < first, name
+    assert all(math.isfinite(value) for step in said for value in step.values())
+
+
+def test_resumed_training_is_uninterrupted_training(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    rows = train_base.rows_of(spoken(3))
+    whole, cut = trainer(tmp_path / "whole"), trainer(tmp_path / "cut")
+    for step in range(6):
+        if step == 3:
+            cut.save()
+            cut = trainer(tmp_path / "cut")
+        torch.manual_seed(step)
+        one = whole.learn(rows)
+        torch.manual_seed(step)
+        assert cut.learn(rows) == one
+
+
+def test_what_is_saved_becomes_a_base_model_that_says_the_same(
+    trainer: Callable[[Path], Trainer], base: BaseModel, tmp_path: Path
+) -> None:
+    made, rows = trainer(tmp_path / "run"), train_base.rows_of(spoken(3))
+    made.learn(rows)
+    made.save()
+    (tmp_path / "run" / "codec").symlink_to(base.codec_path)
+    out = tmp_path / "nano"
+    out.mkdir()
+    nano.assemble(tmp_path / "run", out)
+    located = models.locate(str(out))
+    assert (located.voices, located.is_random) == (nano.VOICES, False)
+    whole: Any = AutoModelForCausalLM.from_pretrained(located.path, dtype=torch.float32)
+    ids, _ = train_base._padded(rows[:1], "cpu")
+    with torch.no_grad():
+        kept = made.average.to(torch.bfloat16).to(torch.float32)
+        ours = kept(ids, torch.ones_like(ids)) @ kept.table.weight[kept.row_of].T
+        theirs = whole(ids).logits
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert json.loads((out / "config.json").read_text())["vocab_size"] == tokens.VOCABULARY
+
+
+def test_ids_that_sound_alike_start_alike(
+    trainer: Callable[[Path], Trainer], base: BaseModel, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    made = trainer(tmp_path / "run").base
+    words = load_file(base.codec_path / "model.safetensors")[
+        "quantizer.quantizers.0.codebook.weight"
+    ]
+    rows = made.rows(tokens.slot_ids(0).start, tokens.CODEBOOK)
+    far = torch.cdist(words[:200], words[:200]).flatten()
+    apart = torch.cdist(rows[:200], rows[:200]).flatten()
+    assert torch.corrcoef(torch.stack([far, apart.detach()]))[0, 1] > 0.8

@@ -1,0 +1,170 @@
+"""Training nano's codec: what must hold whatever is learnt."""
+
+import math
+from pathlib import Path
+
+import clips
+import losses
+import numpy as np
+import pytest
+import torch
+import train_codec
+from torch import nn
+from train_codec import Plan, Quantised, Trainer
+
+from orpheus_clone.codec import Codec
+from tests.conftest import DATA_SAMPLES
+
+TINY = train_codec.CONFIG | {"encoder_dim": 4, "decoder_dim": 32}
+
+
+def plan(steps: int, critics: int = 0, *, is_frozen: bool = False) -> Plan:
+    return Plan(
+        steps=steps, open_steps=4, mix_steps=2, decay_steps=2, rate=1e-3, frames=2, batch=2,
+        is_frozen=is_frozen, critics=critics,
+    )  # fmt: skip
+
+
+def trainer(out: Path, wanted: Plan) -> Trainer:
+    return Trainer(out, wanted, "cpu", TINY, jit=False)
+
+
+def batch(seed: int) -> torch.Tensor:
+    return torch.randn(2, 1, 4096, generator=torch.Generator().manual_seed(seed)) * 0.1
+
+
+@pytest.fixture(autouse=True)
+def small_codebook_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """k-means over hundreds of outputs, not tens of thousands."""
+    monkeypatch.setattr(train_codec, "POOL", 256)
+
+
+@pytest.mark.parametrize("dilation", [1, 3, 9])
+def test_unrolled_convolutions_are_the_convolutions(dilation: int) -> None:
+    conv = nn.Conv1d(6, 6, 7, dilation=dilation, padding=3 * dilation, groups=6)
+    x = torch.randn(2, 6, 50)
+    assert torch.allclose(train_codec._depthwise(conv, x), conv(x), atol=1e-6)
+
+
+def test_opening_the_codebooks_leaves_what_is_not_quantised_as_it_was(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9))
+    z = made.codec.encoder(batch(0))
+    with torch.no_grad():
+        before, _ = made.quantised(z, mix=0.0)
+        made.quantised.open_codebooks()
+        after, _ = made.quantised(z, mix=0.0)
+    assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_quantised_for_training_is_quantised_as_snac_does(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9))
+    z = made.codec.encoder(batch(0))
+    with torch.no_grad():
+        made.quantised(z, mix=0.0)
+        made.quantised.open_codebooks()
+        ours, _ = made.quantised(z, mix=1.1)
+        theirs, _ = made.codec.quantizer(z)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_codes_that_nobody_used_are_drawn_anew_and_the_others_stay(tmp_path: Path) -> None:
+    quantised = trainer(tmp_path, plan(9)).quantised
+    book = quantised._quantizers[0].codebook.weight
+    quantised.pools = [torch.full((5, 8), 7.0) for _ in quantised.pools]
+    kept = book[:100].clone()
+    quantised.uses[0, :100] = 1
+    assert quantised.revive()[0] == 100
+    assert (book[:100] == kept).all()
+    assert (book[100:] == 7).all()
+    assert not quantised.uses.any()
+
+
+def test_kmeans_finds_directions() -> None:
+    points = torch.cat([torch.eye(8)[i].repeat(50, 1) * (1 + i) for i in range(4)])
+    centres = train_codec._kmeans(points + 0.01 * torch.randn_like(points), 16)
+    nearest = torch.nn.functional.normalize(centres)[:, :4].max(dim=1).values
+    assert (nearest > 0.99).all()
+
+
+def test_the_rate_warms_up_and_ends_at_nothing() -> None:
+    wanted = Plan(1000, 0, 0, 100, 2.0, 8, 4, is_frozen=False, critics=0)
+    assert [wanted.rate_at(step) for step in (0, 199, 500, 950, 1000)] == [0.01, 2, 2, 1, 0]
+
+
+@pytest.mark.parametrize("critics", [0, 2])
+def test_resumed_training_is_uninterrupted_training(tmp_path: Path, critics: int) -> None:
+    whole = trainer(tmp_path / "whole", plan(8, critics))
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    cut = trainer(tmp_path / "cut", plan(8, critics))
+    for step in range(8):
+        if step == 6:
+            cut.save()
+            cut = trainer(tmp_path / "cut", plan(8, critics))
+        torch.manual_seed(step)
+        one = whole.learn(batch(step))
+        torch.manual_seed(step)
+        assert cut.learn(batch(step)) == one
+        assert all(math.isfinite(loss) for loss in one.values())
+
+
+def test_what_is_saved_is_a_codec_that_the_product_loads(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9))
+    for step in range(6):
+        made.learn(batch(step))
+    made.save()
+    codec = Codec(tmp_path / "codec", "cpu")
+    wave = batch(0)[0, 0].numpy()
+    assert codec.decode(codec.encode(wave)).shape == (4096,)
+
+
+def test_a_frozen_encoder_stays_and_the_decoder_goes_on(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9, is_frozen=True))
+    before = {name: value.clone() for name, value in made.codec.state_dict().items()}
+    made.learn(batch(0))
+    moved = {n for n, v in made.codec.state_dict().items() if not torch.equal(v, before[n])}
+    assert moved
+    assert {name.partition(".")[0] for name in moved} == {"decoder"}
+
+
+def test_equal_sounds_have_no_mel_distance_and_critics_tell_shapes() -> None:
+    mel, wave = losses.MelLoss(), batch(0)
+    assert float(mel(wave, wave)) == 0
+    assert float(mel(wave * 0.5, wave)) == pytest.approx(math.log10(2), rel=0.05)
+    with torch.no_grad():
+        judged = losses.Critics(2)(wave)
+    assert len(judged) == len(losses.PERIODS) + len(losses.SPECTRA)
+    assert float(losses.feature_loss(judged, judged)) == 0
+
+
+def test_crops_are_of_the_asked_length_and_loudness() -> None:
+    speech = clips.read(clips.find([DATA_SAMPLES])[:3])
+    made = next(clips.crops(speech, frames=4, batch=8, seed=0))
+    assert made.shape == (8, 1, 4 * 2048)
+    assert float(made.abs().max()) <= 0.96
+    again = next(clips.crops(speech, frames=4, batch=8, seed=0))
+    assert torch.equal(made, again)
+
+
+def test_quiet_crops_stay_quiet() -> None:
+    silent = [np.zeros(60_000, np.int16)]
+    assert float(next(clips.crops(silent, 4, 2, 0)).abs().max()) == 0
+
+
+def test_speakers_are_held_out_whole() -> None:
+    names = [Path(f"librispeech_test__{speaker}__{u}.ogg") for speaker in range(200) for u in "ab"]
+    held = {path.stem.split("__")[1] for path in names if clips.is_held_out(path)}
+    assert 10 <= len(held) <= 40
+    assert all(clips.is_held_out(p) == (p.stem.split("__")[1] in held) for p in names)
+    assert not clips.is_held_out(Path("ada/w00001.ogg"))
+
+
+def test_the_quantizer_is_trained_with_no_gradient_lost(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9))
+    quantised: Quantised = made.quantised
+    z = made.codec.encoder(batch(0))
+    total, loss = quantised(z, mix=1.1)
+    torch.autograd.backward(total.sum() + loss)
+    for name in ("in_proj.bias", "out_proj.bias", "codebook.weight"):
+        for quantizer in made.codec.quantizer.quantizers:
+            assert quantizer.get_parameter(name).grad.abs().sum() > 0, name
