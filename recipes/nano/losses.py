@@ -1,24 +1,26 @@
 """What the codec is trained against: spectra at several resolutions, and, on a GPU, critics.
 
-The mel loss is that of DAC (Kumar et al. 2023, arXiv:2306.06546, section 3.4): L1 between log
-magnitudes of mel spectra at several window lengths. The critics are the least-squares GAN of
-HiFi-GAN (Kong et al. 2020, arXiv:2010.05646): some look at the waveform folded by a period, some,
-as in EnCodec (Défossez et al. 2022, arXiv:2210.13438), at the complex spectrum.
+The mel loss is DAC's (Kumar et al. 2023, arXiv:2306.06546, section 3.4): L1 between log magnitudes
+of mel spectra at several window lengths; here with a floor, since two noises never agree. The
+critics are the least-squares GAN of HiFi-GAN (Kong et al. 2020, arXiv:2010.05646): some look at the
+waveform folded by a period, some, as in EnCodec (Défossez et al. 2022, arXiv:2210.13438), at the
+complex spectrum.
 """
 
 from itertools import pairwise
 
 import torch
-from librosa.filters import mel as mel_filters
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, leaky_relu, pad
 from torch.nn.utils.parametrizations import weight_norm
+from transformers.audio_utils import mel_filter_bank
 
 from orpheus_clone import tokens
 
 WINDOWS = (64, 128, 256, 512, 1024, 2048)
 MELS = (10, 20, 40, 80, 128, 160)
-FLOOR = 1e-5
+FLOOR = 5e-4
+"""The mean magnitude of white noise at -60 dBFS: what is softer need not be alike."""
 PERIODS = (2, 3, 5, 7, 11)
 SPECTRA = (512, 1024, 2048)
 
@@ -32,10 +34,18 @@ class MelLoss(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         for window, mels in zip(WINDOWS, MELS, strict=True):
-            bank = mel_filters(sr=tokens.SAMPLE_RATE, n_fft=window, n_mels=mels)
+            bank = mel_filter_bank(
+                window // 2 + 1,
+                mels,
+                0,
+                tokens.SAMPLE_RATE / 2,
+                tokens.SAMPLE_RATE,
+                mel_scale="slaney",
+            ).T
             # Few bins make some filters empty; they say nothing and only dilute the mean.
             bank = bank[bank.sum(axis=1) > 0]
-            self.register_buffer(f"bank{window}", torch.from_numpy(bank))
+            bank /= bank.sum(axis=1, keepdims=True)
+            self.register_buffer(f"bank{window}", torch.from_numpy(bank).float())
             self.register_buffer(f"window{window}", torch.hann_window(window))
 
     def forward(self, heard: Tensor, wanted: Tensor) -> Tensor:
@@ -47,7 +57,12 @@ class MelLoss(nn.Module):
         hann: Tensor = getattr(self, f"window{window}")
         bank: Tensor = getattr(self, f"bank{window}")
         spectrum = torch.stft(
-            samples[:, 0].float(), window, window // 4, window=hann, return_complex=True
+            samples[:, 0].float(),
+            window,
+            window // 4,
+            window=hann,
+            normalized=True,
+            return_complex=True,
         )
         # abs() has no gradient at zero.
         magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
