@@ -2,9 +2,12 @@
 
 A crop is changed before it is learnt from: resampled by up to 15 % (another pitch and another
 vocal tract, so a few speakers stand for many) and set to a loudness between -32 and -14 dBFS RMS.
+
+    python recipes/nano/clips.py FOLDER…    lists what is read, as `heard.txt` and `unheard.txt` do
 """
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +48,16 @@ def read(paths: Sequence[Path]) -> list[NDArray[np.int16]]:
         return list(pool.map(_read_one, paths))
 
 
+def listed(paths: Sequence[Path], speech: Sequence[NDArray[np.int16]]) -> str:
+    """A line a recording: SHA-256 of its samples, seconds, folder and file."""
+    lines = [
+        f"{hashlib.sha256(clip.tobytes()).hexdigest()} {len(clip) / tokens.SAMPLE_RATE:.2f} "
+        f"{path.parent.name}/{path.name}\n"
+        for path, clip in zip(paths, speech, strict=True)
+    ]
+    return "".join(lines)
+
+
 def crops(
     speech: Sequence[NDArray[np.int16]], frames: int, batch: int, seed: int
 ) -> Iterator[torch.Tensor]:
@@ -78,3 +91,8 @@ def _crop(clip: NDArray[np.int16], length: int, rng: np.random.Generator) -> tor
 def _read_one(path: Path) -> NDArray[np.int16]:
     samples = audio.read(path)
     return np.clip(np.round(samples * 32_767), -32_768, 32_767).astype(np.int16)
+
+
+if __name__ == "__main__":
+    found = find([Path(folder) for folder in sys.argv[1:]])
+    print(listed(found, read(found)), end="")

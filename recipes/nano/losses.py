@@ -7,6 +7,7 @@ waveform folded by a period, some, as in EnCodec (Défossez et al. 2022, arXiv:2
 complex spectrum.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -23,6 +24,8 @@ FLOOR = 5e-4
 """The mean magnitude of white noise at -60 dBFS: what is softer need not be alike."""
 PERIODS = (2, 3, 5, 7, 11)
 SPECTRA = (512, 1024, 2048)
+ONE_SPECTRUM = (1024,)
+"""For a CPU, where a critic of spectra costs as much as three of periods."""
 
 Judgement = tuple[Tensor, list[Tensor]]
 """A critic's scores, and its layers' activations."""
@@ -72,10 +75,10 @@ class MelLoss(nn.Module):
 class Critics(nn.Module):
     """Every critic's judgement of (batch, 1, samples)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, spectra: Sequence[int] = SPECTRA) -> None:
         super().__init__()
         by_period = [PeriodCritic(period, channels) for period in PERIODS]
-        by_spectrum = [SpectrumCritic(window, channels) for window in SPECTRA]
+        by_spectrum = [SpectrumCritic(window, channels) for window in spectra]
         self.critics = nn.ModuleList([*by_period, *by_spectrum])
 
     def forward(self, samples: Tensor) -> list[Judgement]:

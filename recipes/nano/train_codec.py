@@ -13,6 +13,7 @@ apart by the step alone, because codebooks trained from the start collapse to a 
     OUT_DIR/checkpoint.pt                     everything needed to go on
     OUT_DIR/codec/config.json model.safetensors   the averaged weights, as nano takes them
     OUT_DIR/log.jsonl                         a line each hundred steps
+    OUT_DIR/heard.txt                         every recording it is trained on, with its digest
 """
 
 import argparse
@@ -199,7 +200,8 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.codec.parameters(), plan.rate, betas=(0.8, 0.99), weight_decay=0.0
         )
-        self.critics = losses.Critics(plan.critics).to(device) if plan.critics else None
+        spectra = losses.ONE_SPECTRUM if device == "cpu" else losses.SPECTRA
+        self.critics = losses.Critics(plan.critics, spectra).to(device) if plan.critics else None
         self.critics_optimiser = (
             torch.optim.AdamW(self.critics.parameters(), plan.rate, betas=(0.8, 0.99))
             if self.critics is not None
@@ -310,7 +312,9 @@ def main() -> None:
     )  # fmt: skip
     args.out_dir.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(args.out_dir, plan, args.device, jit=not args.no_jit)
-    speech = clips.read([p for p in clips.find(args.speech) if not clips.is_held_out(p)])
+    paths = [p for p in clips.find(args.speech) if not clips.is_held_out(p)]
+    speech = clips.read(paths)
+    (args.out_dir / "heard.txt").write_text(clips.listed(paths, speech), encoding="utf-8")
     hours = sum(map(len, speech)) / tokens.SAMPLE_RATE / 3600
     print(f"{len(speech)} recordings, {hours:.2f} hours; from step {trainer.step}", flush=True)
     batches = clips.crops(speech, plan.frames, plan.batch, seed=trainer.step)

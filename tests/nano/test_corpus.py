@@ -1,8 +1,10 @@
 """What nano's corpus says, and that what it is measured with is not in it."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
+import clips
 import corpus
 import measure
 import numpy as np
@@ -11,6 +13,7 @@ import tokenise
 from tokenise import Spoken
 
 from orpheus_clone import silence, tokens
+from tests.conftest import DATA_SAMPLES
 from tests.signals import noise, tone
 
 SOME = sentences.make(3000, corpus.SEED)
@@ -75,3 +78,26 @@ def test_tokens_are_read_as_they_were_written(tmp_path: Path) -> None:
     read = list(tokenise.read(tmp_path / "t.npz"))
     assert [(r.voice, r.text) for r in read] == [(w.voice, w.text) for w in written]
     assert all((r.codes == w.codes).all() for r, w in zip(read, written, strict=True))
+
+
+def listed(name: str) -> dict[str, str]:
+    """A list of recordings beside the scripts: digest of the samples to file."""
+    lines = (measure.HERE / name).read_text(encoding="utf-8").splitlines()
+    return {line.split(" ", 1)[0]: line.rsplit(" ", 1)[1] for line in lines}
+
+
+def test_nothing_of_the_unseen_customer_is_in_what_nano_has_heard() -> None:
+    heard, unheard = listed("heard.txt"), listed("unheard.txt")
+    assert len(unheard) > 500
+    assert len(heard) > 1300
+    assert not heard.keys() & unheard.keys()
+    folders = {name.partition("/")[0] for name in heard.values()}
+    assert folders == {"librispeech", *corpus.STOCK, *corpus.EXTRA}
+
+
+def test_a_recording_is_known_by_its_samples_whatever_its_name(tmp_path: Path) -> None:
+    shutil.copy(DATA_SAMPLES / "001.flac", tmp_path / "renamed.flac")
+    paths = [DATA_SAMPLES / "001.flac", tmp_path / "renamed.flac", DATA_SAMPLES / "002.flac"]
+    one, again, other = clips.listed(paths, clips.read(paths)).splitlines()
+    assert one.split()[:2] == again.split()[:2]
+    assert one.split()[0] != other.split()[0]
