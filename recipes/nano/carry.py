@@ -11,7 +11,7 @@ slim codec checkpoint goes on nearly as the whole one would: 42 MB instead of 73
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb.add_argument("out", type=Path)
     verb.set_defaults(act=slim)
     args = parser.parse_args(argv)
-    act: Callable[[Path, list[Path]], None] = args.act
-    act(args.out, args.sources)
+    args.act(args.out, args.sources)
 
 
 def pack(out: Path, folders: list[Path]) -> None:
