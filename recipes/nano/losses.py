@@ -72,6 +72,39 @@ class MelLoss(nn.Module):
         return (bank @ magnitude).clamp_min(FLOOR).log10()
 
 
+class PitchLoss(nn.Module):
+    """How far the sound below 600 Hz is from the recording's, phase and all, relative to it.
+
+    Magnitudes do not teach pitch: a decoder that knows no phase from its codes oscillates at its
+    own frame rate, and speech becomes a whisper with a hum. 1 is what silence would get.
+    """
+
+    WINDOW = 1024
+    BINS = slice(2, 26)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hann: Tensor
+        self.register_buffer("hann", torch.hann_window(self.WINDOW))
+
+    def forward(self, heard: Tensor, wanted: Tensor) -> Tensor:
+        """Both (batch, 1, samples) to a scalar."""
+        ours, theirs = self._low(heard), self._low(wanted)
+        distance = (ours - theirs).square().sum(-1).add(1e-10).sqrt().sum(dim=(1, 2))
+        return (distance / (theirs.square().sum(-1).sqrt().sum(dim=(1, 2)) + 1e-2)).mean()
+
+    def _low(self, samples: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            samples[:, 0].float(),
+            self.WINDOW,
+            self.WINDOW // 4,
+            window=self.hann,
+            normalized=True,
+            return_complex=True,
+        )
+        return torch.view_as_real(spectrum[:, self.BINS])
+
+
 class Critics(nn.Module):
     """Every critic's judgement of (batch, 1, samples)."""
 

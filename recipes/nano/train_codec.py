@@ -51,6 +51,7 @@ CONFIG: dict[str, Any] = {
     "depthwise": True,
 }
 MEL_WEIGHT = 15.0
+PITCH_WEIGHT = 4.0
 COMMITMENT_WEIGHT = 0.25
 FEATURE_WEIGHT = 2.0
 AVERAGE = 0.999
@@ -196,7 +197,7 @@ class Trainer:
         self.codec: Any = SNAC(**config).to(device)
         self.average: Any = deepcopy(self.codec).requires_grad_(False)
         self.quantised = Quantised(self.codec)
-        self.mel = losses.MelLoss().to(device)
+        self.mel, self.pitch = losses.MelLoss().to(device), losses.PitchLoss().to(device)
         self.optimiser = torch.optim.AdamW(
             self.codec.parameters(), plan.rate, betas=(0.8, 0.99), weight_decay=0.0
         )
@@ -227,9 +228,10 @@ class Trainer:
         mix = 1.0 if self.plan.is_frozen else self.plan.mix_at(self.step)
         z_q, codebook_loss = self.quantised(z, mix)
         heard = self.decode(z_q)
-        mel_loss = self.mel(heard, wanted)
-        loss = MEL_WEIGHT * mel_loss + codebook_loss
-        said = {"mel": mel_loss.item(), "codebook": codebook_loss.item()}
+        mel_loss, pitch_loss = self.mel(heard, wanted), self.pitch(heard, wanted)
+        loss = MEL_WEIGHT * mel_loss + PITCH_WEIGHT * pitch_loss + codebook_loss
+        said = {"mel": mel_loss.item(), "pitch": pitch_loss.item()}
+        said["codebook"] = codebook_loss.item()
         if self.critics is not None:
             said["critics"] = self._teach_critics(wanted, heard.detach())
             with torch.no_grad():

@@ -137,6 +137,16 @@ def test_equal_sounds_have_no_mel_distance_and_critics_tell_shapes() -> None:
     assert float(losses.feature_loss(judged, judged)) == 0
 
 
+def test_the_pitch_loss_hears_phase_and_only_low_sound() -> None:
+    pitch = losses.PitchLoss()
+    time = torch.arange(24_000) / 24_000
+    low, high = (torch.sin(2 * math.pi * f * time)[None, None] for f in (180.0, 3000.0))
+    assert float(pitch(low, low)) < 1e-3
+    assert float(pitch(torch.zeros_like(low), low)) == pytest.approx(1, abs=0.02)
+    assert float(pitch(-low, low)) == pytest.approx(2, abs=0.04)
+    assert float(pitch(low + high, low)) < 0.02
+
+
 def test_crops_are_of_the_asked_length_and_loudness() -> None:
     speech = clips.read(clips.find([DATA_SAMPLES])[:3])
     made = next(clips.crops(speech, frames=4, batch=8, seed=0))
