@@ -118,7 +118,7 @@ def _proof(report: dict[str, Any], settings: recipe.Recipe, override_reason: str
     raise GateFailed(
         f"not published: {_gates(report, 'not measurable')}. Run eval where they can be measured. "
         "--override is for a gate that failed; what was not measured is released only by a recipe "
-        "with publish.allow_unproven, as smoke.yaml: train or eval with it"
+        "with publish.allow_unproven, as smoke.yaml: train and eval with it"
     )
 
 
