@@ -63,13 +63,6 @@ _CONTROL = {
     **{128_256 + n: f"<custom_token_{n}>" for n in range(10)},
 }
 
-USED_IDS = (
-    *range(256),
-    *_CONTROL,
-    *range(tokens.AUDIO_BASE, tokens.AUDIO_END),
-)
-"""Ids that nano reads or writes: bytes of text, control tokens, audio."""
-
 
 def make(out: Path) -> None:
     """Write nano's files into the existing directory `out`; equal libraries, equal bytes."""
@@ -84,21 +77,20 @@ def make(out: Path) -> None:
 def assemble(weights: Path, out: Path) -> None:
     """Make trained weights a base model in the existing directory `out`.
 
-    `weights` holds what recipes/nano trains: config.json and base.safetensors, whose table has a
-    row for each of `USED_IDS` and one for all other ids, and codec/.
+    `weights` holds what recipes/nano trains: config.json, tokenizer.json, codec/, and
+    base.safetensors, whose table has a row for each of its `ids` and one for all other ids.
     """
-    import torch
     from safetensors.torch import load_file, save
 
     trained = load_file(weights / "base.safetensors")
-    table = trained.pop("table.weight")
+    table, ids = trained.pop("table.weight"), trained.pop("ids")
     embedding = table[-1].repeat(tokens.VOCABULARY, 1)
-    embedding[torch.tensor(USED_IDS)] = table[:-1]
+    embedding[ids] = table[:-1]
     named = {f"model.{name.removeprefix('body.')}": value for name, value in trained.items()}
     named["model.embed_tokens.weight"] = embedding
     (out / "model.safetensors").write_bytes(save(named, metadata={"format": "pt"}))
-    shutil.copyfile(weights / "config.json", out / "config.json")
-    (out / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copyfile(weights / name, out / name)
     facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": False}
     (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "codec").mkdir()

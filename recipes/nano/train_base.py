@@ -16,6 +16,7 @@ model finds out by itself from more data:
 
     OUT_DIR/checkpoint.pt       everything needed to go on
     OUT_DIR/config.json base.safetensors    the averaged weights, one row for all unused ids
+    OUT_DIR/tokenizer.json      vocabulary.py's, from the corpus's texts
     OUT_DIR/log.jsonl           a line each fifty steps
 """
 
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import tokenise
 import torch
+import vocabulary
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from tokenise import Spoken
@@ -40,7 +42,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from orpheus_clone import models, nano, tokens
+from orpheus_clone import models, tokens
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -49,7 +51,7 @@ LLAMA: dict[str, Any] = {
     "vocab_size": tokens.VOCABULARY,
     "hidden_size": 256,
     "intermediate_size": 768,
-    "num_hidden_layers": 8,
+    "num_hidden_layers": 6,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 4096,
@@ -65,7 +67,7 @@ HELD_OUT = 0.02
 FULL_SHARE = 1 / 8
 GUIDE_WIDTH = 0.12
 """Standard deviation of the diagonal, as a share of the text."""
-GUIDE_LAYER = 3
+GUIDE_LAYER = 2
 HEAD_FRAMES = 7
 """Frames of the stock voices' silence before the first word, about 600 ms."""
 AVERAGE = 0.999
@@ -112,12 +114,14 @@ class Row:
 class Base(nn.Module):
     """The Llama, and one table of the rows that nano uses, for reading and for writing."""
 
-    def __init__(self) -> None:
+    def __init__(self, used_ids: list[int]) -> None:
         super().__init__()
         self.body = LlamaModel(LlamaConfig(**LLAMA | dict.fromkeys(_IDS) | {"vocab_size": 1}))
-        self.table = nn.Embedding(len(nano.USED_IDS) + 1, LLAMA["hidden_size"])
-        row_of = torch.full((tokens.VOCABULARY,), len(nano.USED_IDS))
-        row_of[list(nano.USED_IDS)] = torch.arange(len(nano.USED_IDS))
+        self.table = nn.Embedding(len(used_ids) + 1, LLAMA["hidden_size"])
+        self.ids: Tensor
+        self.register_buffer("ids", torch.tensor(used_ids))
+        row_of = torch.full((tokens.VOCABULARY,), len(used_ids))
+        row_of[self.ids] = torch.arange(len(used_ids))
         self.row_of: Tensor
         self.register_buffer("row_of", row_of, persistent=False)
         guide: Any = self.body.layers[GUIDE_LAYER].self_attn
@@ -149,7 +153,8 @@ class Base(nn.Module):
             (first, last), start = row.text, len(row.prompt) - 1
             scores = query[i, 0, start : start + len(row.audio)] @ key[i, 0, first:last].T
             weights = (scores.float() * size**-0.5).softmax(dim=-1)
-            losses.append((weights * _off_diagonal(len(row.audio), last - first)).sum(-1).mean())
+            away = _off_diagonal(len(row.audio), last - first).to(weights.device)
+            losses.append((weights * away).sum(-1).mean())
         return torch.stack(losses).mean()
 
     def _see(self, _: nn.Module, __: Any, kwargs: dict[str, Any]) -> None:
@@ -210,7 +215,7 @@ def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:
     wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
     chosen = torch.rand(len(wanted), device=hidden.device) < FULL_SHARE
     logits = (hidden[chosen] @ base.table.weight.T).float()
-    unused = tokens.VOCABULARY - len(nano.USED_IDS)
+    unused = tokens.VOCABULARY - len(base.ids)
     logits = torch.cat([logits[:, :-1], logits[:, -1:] + np.log(unused)], dim=1)
     return functional.cross_entropy(logits, base.row_of[wanted[chosen]])
 
@@ -218,10 +223,12 @@ def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:
 class Trainer:
     """The base, what it is trained with, and how all of it is kept."""
 
-    def __init__(self, out: Path, plan: Plan, codec: Path, device: str, is_bf16: bool) -> None:
+    def __init__(
+        self, out: Path, plan: Plan, codec: Path, tokenizer: Tokenizer, device: str, is_bf16: bool
+    ) -> None:
         torch.manual_seed(0)
         self.out, self.plan, self.device, self.is_bf16, self.step = out, plan, device, is_bf16, 0
-        self.base = Base()
+        self.base = Base(vocabulary.used_ids(tokenizer))
         start_from_codec(self.base, codec)
         self.base.to(device)
         self.average = deepcopy(self.base).requires_grad_(False)
@@ -281,9 +288,10 @@ class Trainer:
         (self.out / "checkpoint.part").replace(self.out / "checkpoint.pt")
         weights = {
             name: value.to("cpu", torch.bfloat16).contiguous()
-            for name, value in self.average.state_dict().items()
+            for name, value in self.average.named_parameters()
             if name != "body.embed_tokens.weight"
         }
+        weights["ids"] = self.base.ids.cpu()
         save_file(weights, self.out / "base.part")
         (self.out / "base.part").replace(self.out / "base.safetensors")
         (self.out / "config.json").write_text(json.dumps(LLAMA, indent=2) + "\n", encoding="utf-8")
@@ -295,15 +303,14 @@ class Trainer:
             mean.lerp_(now, 1 - keep)
 
 
-def rows_of(spoken: list[Spoken]) -> list[Row]:
+def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
     """Clips as ids, in the order given."""
-    tokenizer = Tokenizer.from_str(nano.tokenizer_json())
     rows = []
     for clip in spoken:
         prompt = models.prompt_ids(tokenizer, clip.voice, clip.text, ())
         audio = [*tokens.codes_to_tokens(clip.codes.astype(np.int64)), tokens.END_OF_SPEECH]
         last = len(prompt) - len(tokens.PROMPT_TAIL)
-        head = len(tokenizer.encode(f"{clip.voice}: ").ids) + len(tokens.PROMPT_HEAD)
+        head = len(tokenizer.encode(f"{clip.voice}:").ids) + len(tokens.PROMPT_HEAD)
         rows.append(Row(prompt, audio, (head, last)))
     return rows
 
@@ -339,8 +346,10 @@ def main() -> None:
     args = _parser().parse_args()
     plan = Plan(args.steps, args.decay_steps, args.guide_steps, args.rate, args.batch_tokens)
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(args.out_dir, plan, args.codec, args.device, args.bf16)
-    rows = rows_of(list(tokenise.read(args.tokens)))
+    spoken = list(tokenise.read(args.tokens))
+    tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
+    trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
+    rows = rows_of(spoken, tokenizer)
     order = np.random.default_rng(0).permutation(len(rows))
     held = round(len(rows) * HELD_OUT)
     judged = [[rows[i] for i in order[start : start + 8]] for start in range(0, held, 8)]
@@ -355,6 +364,14 @@ def main() -> None:
             log.write(json.dumps(said) + "\n")
             log.flush()
     trainer.save()
+
+
+def _tokenizer(path: Path, spoken: list[Spoken]) -> Tokenizer:
+    """The run's, made from what is spoken when it begins."""
+    if not path.is_file():
+        tokenizer = vocabulary.train(f"{clip.voice}: {clip.text}" for clip in spoken)
+        path.write_text(tokenizer.to_str(pretty=False) + "\n", encoding="utf-8")
+    return Tokenizer.from_file(str(path))
 
 
 def _steps(
