@@ -8,7 +8,7 @@ apart by the step alone, because codebooks trained from the start collapse to a 
     0 … OPEN          an autoencoder through the quantizers' narrow projections, unquantised
     OPEN              codebooks drawn from the encoder's outputs, centred, moved by k-means
     OPEN … FROZEN     quantised, ever more often; codes that nobody uses are drawn anew
-    FROZEN …          encoder and codebooks stay (`--freeze`), the decoder goes on learning
+    FROZEN …          encoder and codebooks stay, averaged (`--freeze`); the decoder goes on
 
     OUT_DIR/checkpoint.pt                     everything needed to go on
     OUT_DIR/codec/config.json model.safetensors   the averaged weights, as nano takes them
@@ -235,8 +235,8 @@ class Trainer:
         if self.critics is not None:
             said["critics"] = self._teach_critics(wanted, heard.detach())
             with torch.no_grad():
-                real = self.critics(wanted)
-            made = self.critics(heard)
+                real = self._judged(wanted)
+            made = self._judged(heard)
             loss = loss + losses.deceive_loss(made)
             loss = loss + FEATURE_WEIGHT * losses.feature_loss(real, made)
         self.optimiser.zero_grad()
@@ -253,6 +253,7 @@ class Trainer:
         """A checkpoint to go on from, and the averaged weights as a codec; each whole or not."""
         state = {
             "step": self.step,
+            "is_frozen": self.plan.is_frozen,
             "codec": self.codec.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -283,19 +284,28 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.quantised.pools = state["pools"]
+        if self.plan.is_frozen and not state["is_frozen"]:
+            self.codec.load_state_dict(state["average"])
         if self.critics is not None and self.critics_optimiser is not None and "critics" in state:
             self.critics.load_state_dict(state["critics"])
             self.critics_optimiser.load_state_dict(state["critics_optimiser"])
 
     def _teach_critics(self, wanted: Tensor, heard: Tensor) -> float:
-        assert self.critics is not None and self.critics_optimiser is not None
+        assert self.critics_optimiser is not None
         for group in self.critics_optimiser.param_groups:
             group["lr"] = self.plan.rate_at(self.step)
-        loss = losses.critics_loss(self.critics(wanted), self.critics(heard))
+        loss = losses.critics_loss(self._judged(wanted), self._judged(heard))
         self.critics_optimiser.zero_grad()
         torch.autograd.backward(loss)
         self.critics_optimiser.step()
         return loss.item()
+
+    def _judged(self, samples: Tensor) -> list[losses.Judgement]:
+        assert self.critics is not None
+        # Half the bits are enough to judge with, and take a quarter off the critics' time.
+        with torch.autocast(self.device, torch.bfloat16):
+            judgements: list[losses.Judgement] = self.critics(samples)
+        return judgements
 
     @torch.no_grad()
     def _follow(self) -> None:
