@@ -127,7 +127,7 @@ async def evaluate_run(
     is_forced: bool = False,
 ) -> bool:
     """Evaluate a run unless just that was done before; returns whether it was done now."""
-    from orpheus_clone.codec import Codec
+    from orpheus_clone.codec.snac import Codec
     from orpheus_clone.eval.run import evaluate, evaluation_key
     from orpheus_clone.speech import Speaker
 

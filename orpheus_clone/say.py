@@ -7,7 +7,7 @@ import numpy as np
 from orpheus_clone import models, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.client import NodeClient
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.errors import RecipeError, UnknownVoice
 from orpheus_clone.layout import RunDir

@@ -1,6 +1,8 @@
 """Text and voice to sound, as tokens come: the one path that eval, say and serve all run.
 
     text ─▶ utterances ─▶ prompt ids ─▶ engine ─▶ tokens ─▶ StreamDecoder ─▶ Chunk, Chunk, …
+                                                                │  ▲
+                                                            BatchDecoder: all streams, one codec
 
 A text longer than the model speaks well in one go is cut into utterances, spoken one after the
 other. Samples out are frames x 2048 for every utterance, short ones included.
@@ -17,8 +19,10 @@ import numpy as np
 from orpheus_clone import models, text, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
-from orpheus_clone.codec import Codec, StreamDecoder
-from orpheus_clone.engine.base import Engine, Finish, Request
+from orpheus_clone.codec.batch import BatchDecoder
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.codec.stream import StreamDecoder
+from orpheus_clone.engine.base import Delta, Engine, Finish, Request
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
@@ -49,7 +53,7 @@ class Speaker:
     def __init__(self, engine: Engine, codec: Codec, base: BaseModel) -> None:
         self.engine = engine
         self.base = base
-        self._codec = codec
+        self._decoder = BatchDecoder(codec)
         self._tokenizer = base.tokenizer()
 
     def plan(self, spoken: str, voice: Voice) -> list[list[int]]:
@@ -91,14 +95,39 @@ class Speaker:
             return np.concatenate([chunk.samples async for chunk in chunks])
 
     async def _utterance(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        decoder = StreamDecoder(self._codec)
-        async with aclosing(self.engine.generate(request)) as deltas:
-            async for delta in deltas:
-                samples = await asyncio.to_thread(decoder.push, delta.tokens)
+        stream = StreamDecoder()
+        async with (
+            aclosing(self.engine.generate(request)) as deltas,
+            aclosing(_with_wakes(deltas, stream)) as events,
+        ):
+            async for delta in events:
+                stream.push(delta.tokens)
                 if delta.finish is not None:
-                    rest = await asyncio.to_thread(decoder.finish)
-                    samples = np.concatenate([samples, rest])
+                    stream.finish()
+                samples = stream.joined(await self._decoder.decode(stream.due()))
                 yield Chunk(samples, len(delta.tokens), delta.finish)
+
+
+async def _with_wakes(
+    deltas: AsyncGenerator[Delta, None], stream: StreamDecoder
+) -> AsyncGenerator[Delta, None]:
+    """The deltas, and an empty one whenever `stream` has samples due before the next comes."""
+    coming = asyncio.ensure_future(anext(deltas))
+    try:
+        while True:
+            done, _ = await asyncio.wait([coming], timeout=stream.wait_s())
+            if not done:
+                yield Delta([])
+                continue
+            delta = coming.result()
+            if delta.finish is not None:
+                yield delta
+                return
+            coming = asyncio.ensure_future(anext(deltas))
+            yield delta
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 def voice_of_run(run: RunDir, sampling: Sampling) -> Voice:

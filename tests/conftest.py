@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from orpheus_clone import bundle, layout, models, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel

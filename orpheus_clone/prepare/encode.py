@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from orpheus_clone import audio, layout
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.prepare.trim import trim, zero_samples
 from orpheus_clone.recipe import Prepare

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus_clone import layout, manifest, models, text, tokens
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import ArtifactError, AudioError, DataError, TextError
 from orpheus_clone.layout import PreparedDir, PreparedStamp
 from orpheus_clone.manifest import Clip, Rejected

@@ -20,7 +20,7 @@ from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.redis import RedisRegistry
 from orpheus_clone.cluster.registry import NodeInfo
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import MachineError, NodeError, RecipeError

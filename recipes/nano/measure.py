@@ -35,7 +35,7 @@ from rich.progress import track
 
 from orpheus_clone import audio, layout, manifest, models, recipe, silence, tokens
 from orpheus_clone.audio import Waveform
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import open_engine
 from orpheus_clone.errors import NoSpeechError
 from orpheus_clone.eval.speed import Utterance, speak_all

@@ -25,7 +25,7 @@ from rich.progress import track
 
 from orpheus_clone import audio, tokens
 from orpheus_clone.audio import Waveform
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.prepare.trim import trim
 
 HEAD_MS = (540, 660)

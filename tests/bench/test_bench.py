@@ -20,27 +20,32 @@ def last_line(output: str) -> dict[str, Any]:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of the sound, once: the figures are of no interest here."""
-    monkeypatch.setattr(decode, "FRAMES", 30)
+    """A second of sound, few lengths, once: the figures are of no interest here."""
+    monkeypatch.setattr(decode, "MAX_SECONDS", 1.2)
+    monkeypatch.setattr(decode, "LENGTHS", range(1, 6))
+    monkeypatch.setattr(decode, "STREAMS", (1, 8))
     monkeypatch.setattr(decode, "ROUNDS", 1)
 
 
-def test_decode_prints_one_line_with_the_ratio_of_streaming_to_all_at_once(
+def test_decode_prints_one_line_with_what_is_lost_how_soon_and_how_fast(
     short: None, own_cache: Path
 ) -> None:
     done = run("bench", "decode", "--json")
     assert done.code == 0
     line = done.json
-    assert set(line) == {"bench", "ratio", "frames_lost", "snr_db", "model"}
-    assert (line["bench"], line["frames_lost"], line["model"]) == ("decode", 0, "nano")
-    assert line["ratio"] > 0
-    assert line["snr_db"] > 20
+    quality = {"tokens_before_first_sample", "first_frame_snr_db", "later_frames_snr_db"}
+    lost = {"frames_lost", "upstream_frames_lost", "underruns"}
+    assert set(line) == {"bench", "model", "codec_speedup_1", "codec_speedup_8"} | quality | lost
+    assert (line["bench"], line["model"]) == ("decode", "nano")
+    assert (line["frames_lost"], line["underruns"], line["tokens_before_first_sample"]) == (0, 0, 7)
+    assert line["upstream_frames_lost"] == 1 + 2 + 3 + 3 + 3
+    assert line["codec_speedup_8"] > 0
 
 
 def test_without_json_a_table_comes_first(short: None, own_cache: Path) -> None:
     done = run("bench", "decode")
-    assert "times real time" in done.out
-    assert "streamed" in done.out
+    assert "upstream ms per frame" in done.out
+    assert "24 kHz" in done.out
     assert last_line(done.out)["bench"] == "decode"
 
 
@@ -68,5 +73,5 @@ def test_an_unknown_bench_is_wrong_usage_and_names_the_known() -> None:
 def test_the_best_round_of_each_candidate_counts() -> None:
     turns: list[str] = []
     seconds = best_of(3, lambda: turns.append("a"), lambda: turns.append("b"))
-    assert turns == ["a", "b", "a", "b", "a", "b"]
+    assert turns == ["a", "b"] * (1 + 3)
     assert all(0 <= second < 1 for second in seconds)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from orpheus_clone import layout, recipe
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.eval import report
 from orpheus_clone.eval.report import Evaluation

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import EngineDead
 from orpheus_clone.eval.run import prompt_set
 from orpheus_clone.eval.speed import speak_all

@@ -12,7 +12,7 @@ import train_codec
 from torch import nn
 from train_codec import Plan, Quantised, Trainer
 
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from tests.conftest import DATA_SAMPLES
 
 TINY = train_codec.CONFIG | {"encoder_dim": 4, "decoder_dim": 32}

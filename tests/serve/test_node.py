@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orpheus_clone.bundle import Adapter, Bundle
-from orpheus_clone.codec import Codec
+from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
 from orpheus_clone.errors import ArtifactError, Busy, EngineError, UnknownVoice
 from orpheus_clone.layout import RunDir

@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from orpheus_clone import tokens
-from orpheus_clone.audio import Waveform
-from orpheus_clone.codec import Codec, StreamDecoder
-from orpheus_clone.errors import ArtifactError, AudioError, TokenError
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.errors import ArtifactError, AudioError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.tokens import Codes
 from tests.signals import noise
@@ -25,99 +21,13 @@ def some_codes(frames: int, seed: int = 0) -> Codes:
     return np.random.default_rng(seed).integers(0, 4096, (frames, 7))
 
 
-def streamed(decoder: StreamDecoder, ids: list[int], sizes: list[int]) -> Waveform:
-    """Push `ids` in chunks of the given sizes, over and over, and finish."""
-    parts, at, turn = [], 0, 0
-    while at < len(ids):
-        size = sizes[turn % len(sizes)]
-        parts.append(decoder.push(ids[at : at + size]))
-        at, turn = at + size, turn + 1
-    return np.concatenate([*parts, decoder.finish()])
-
-
 @pytest.fixture
 def copy_of_codec(base: BaseModel, tmp_path: Path) -> Path:
     return Path(shutil.copytree(base.codec_path, tmp_path / "codec"))
 
 
-@settings(deadline=None, max_examples=30)
-@given(
-    frames=st.integers(1, 12),
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
-    look_ahead=st.integers(0, 3),
-)
-def test_samples_out_are_frames_times_2048_for_any_chunking(
-    codec: Codec, frames: int, sizes: list[int], look_ahead: int
-) -> None:
-    ids = tokens.codes_to_tokens(some_codes(frames))
-    decoder = StreamDecoder(codec, look_ahead=look_ahead)
-    assert len(streamed(decoder, ids, sizes)) == frames * FRAME_SAMPLES
-
-
-@settings(deadline=None, max_examples=30)
-@given(frames=st.integers(1, 12), sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5))
-def test_with_3_frames_of_look_ahead_the_stream_equals_the_whole(
-    codec: Codec, frames: int, sizes: list[int]
-) -> None:
-    codes = some_codes(frames, seed=frames)
-    decoder = StreamDecoder(codec, left=3, look_ahead=3)
-    stream = streamed(decoder, tokens.codes_to_tokens(codes), sizes)
-    assert np.abs(stream - codec.decode(codes)).max() < 1e-5
-
-
-def test_the_default_look_ahead_is_close_to_the_whole(codec: Codec) -> None:
-    codes = some_codes(12)
-    whole = codec.decode(codes)
-    stream = streamed(StreamDecoder(codec), tokens.codes_to_tokens(codes), [7])
-    error = np.mean((stream - whole) ** 2)
-    assert 10 * np.log10(np.mean(whole**2) / error) > 20
-
-
-def test_the_first_frame_comes_one_frame_of_look_ahead_later(codec: Codec) -> None:
-    ids = tokens.codes_to_tokens(some_codes(3))
-    decoder = StreamDecoder(codec)
-    assert len(decoder.push(ids[:13])) == 0
-    assert len(decoder.push(ids[13:14])) == FRAME_SAMPLES
-    assert len(decoder.push(ids[14:])) == FRAME_SAMPLES
-    assert len(decoder.finish()) == FRAME_SAMPLES
-    assert len(decoder.finish()) == 0
-
-
-def test_an_utterance_of_one_frame_is_heard_whole(codec: Codec) -> None:
-    codes = some_codes(1)
-    decoder = StreamDecoder(codec)
-    assert len(decoder.push(tokens.codes_to_tokens(codes))) == 0
-    assert np.array_equal(decoder.finish(), codec.decode(codes))
-
-
 def test_a_stream_of_nothing_is_no_samples(codec: Codec) -> None:
-    assert len(StreamDecoder(codec).finish()) == 0
     assert len(codec.decode(some_codes(0))) == 0
-
-
-@pytest.mark.parametrize("left_over", range(1, 7))
-def test_a_stream_that_ends_inside_a_frame_is_an_error(codec: Codec, left_over: int) -> None:
-    decoder = StreamDecoder(codec)
-    decoder.push(tokens.codes_to_tokens(some_codes(2))[: 7 + left_over])
-    with pytest.raises(TokenError, match=f"{left_over} left over"):
-        decoder.finish()
-
-
-def test_a_token_in_the_wrong_slot_is_an_error_at_once(codec: Codec) -> None:
-    ids = tokens.codes_to_tokens(some_codes(2))
-    with pytest.raises(TokenError, match="outside the range of slot 0"):
-        StreamDecoder(codec).push(ids[1:8])
-
-
-def test_two_streams_do_not_hear_each_other(codec: Codec) -> None:
-    one, two = (tokens.codes_to_tokens(some_codes(6, seed)) for seed in (1, 2))
-    alone = streamed(StreamDecoder(codec), one, [7])
-    a, b = StreamDecoder(codec), StreamDecoder(codec)
-    parts = []
-    for at in range(0, 42, 7):
-        parts.append(a.push(one[at : at + 7]))
-        b.push(two[at : at + 7])
-    assert np.array_equal(np.concatenate([*parts, a.finish()]), alone)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])

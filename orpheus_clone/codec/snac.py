@@ -1,14 +1,4 @@
-"""SNAC: waveform to codes, codes to waveform, all at once or as frames come.
-
-The streaming decoder keeps a window around each frame and emits only the samples that its
-neighbours can no longer change much:
-
-    frames   … i-3  i-2  i-1 [ i ] i+1 …
-               └─ left context ┘emit└ look-ahead
-
-Left context costs no latency; look-ahead does (85 ms a frame). SNR against decoding all at once,
-with 3 frames on the left, is 23 / 44 / 85 dB at 0 / 1 / 2 frames of look-ahead and exact at 3: the
-receptive field is 9.3 latents a side. Samples out are always frames x 2048.
+"""SNAC: waveform to codes; codes to waveform, all at once or a window at a time.
 
 SNAC's decoder adds noise of its own (NoiseBlock), in eval too. `is_silent` takes it out, for
 tests and comparisons.
@@ -23,14 +13,12 @@ import numpy as np
 
 from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
+from orpheus_clone.codec.window import Window, WindowDecoder
 from orpheus_clone.errors import ArtifactError, AudioError
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE, Codes
 
 if TYPE_CHECKING:
     import torch
-
-LEFT_FRAMES = 3
-LOOK_AHEAD_FRAMES = 1
 
 
 def default_device() -> str:
@@ -48,6 +36,7 @@ class Codec:
         import torch
         from safetensors import SafetensorError
         from snac import SNAC
+        from torch.nn.utils import parametrize
 
         try:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -59,9 +48,14 @@ class Codec:
             raise ArtifactError(f"{path}: is not the 24 kHz SNAC with strides 4, 2, 1")
         if is_silent:
             _silence_noise(self._snac)
+        for module in self._snac.modules():
+            # Folded once, instead of at every call.
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
         self._torch = torch
         self._device = torch.device(device or default_device())
         self._snac.eval().to(self._device)
+        self._windows = WindowDecoder(self._snac)
 
     def encode(self, samples: Waveform) -> Codes:
         """(samples,) at 24 kHz, whole frames of 2048, to (frames, 7) codes.
@@ -89,45 +83,11 @@ class Codec:
         samples: Waveform = wave.reshape(-1).float().cpu().numpy()
         return samples
 
-
-class StreamDecoder:
-    """Turns one stream's tokens into samples as they come; not for two streams at once."""
-
-    def __init__(
-        self, codec: Codec, *, left: int = LEFT_FRAMES, look_ahead: int = LOOK_AHEAD_FRAMES
-    ) -> None:
-        self._codec = codec
-        self._left = left
-        self._look_ahead = look_ahead
-        self._partial: list[int] = []
-        self._window = np.zeros((0, tokens.FRAME), np.int64)
-        self._emitted = 0
-        """How many frames of the window have been emitted."""
-
-    def push(self, new_tokens: list[int]) -> Waveform:
-        """Samples that `new_tokens` made ready: whole frames, often none."""
-        self._partial.extend(new_tokens)
-        whole = len(self._partial) - len(self._partial) % tokens.FRAME
-        codes = tokens.tokens_to_codes(self._partial[:whole])
-        del self._partial[:whole]
-        self._window = np.concatenate([self._window, codes])
-        return self._emit(len(self._window) - self._look_ahead)
-
-    def finish(self) -> Waveform:
-        """The samples still owed; TokenError if the stream ended inside a frame."""
-        tokens.tokens_to_codes(self._partial)
-        return self._emit(len(self._window))
-
-    def _emit(self, until: int) -> Waveform:
-        """Decode the window once, and return the frames from the last emitted to `until`."""
-        if until <= self._emitted:
-            return np.zeros(0, np.float32)
-        samples = self._codec.decode(self._window)
-        ready = samples[self._emitted * FRAME_SAMPLES : until * FRAME_SAMPLES]
-        drop = max(0, until - self._left)
-        self._window = self._window[drop:]
-        self._emitted = until - drop
-        return ready
+    def decode_windows(self, windows: list[Window]) -> list[Waveform]:
+        """The samples of each window's frame, (JOIN + 2048,); see window.py."""
+        if not windows:
+            return []
+        return list(self._windows(windows).float().cpu().numpy())
 
 
 def _weights(path: Path) -> "dict[str, torch.Tensor]":
