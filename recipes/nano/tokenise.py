@@ -85,10 +85,10 @@ def read(path: Path) -> Iterator[Spoken]:
     with np.load(path) as file:
         codes, frames, about = file["codes"], file["frames"], file["about"]
     start = 0
-    for line, count in zip(about.tobytes().decode().splitlines(), frames, strict=True):
+    for line, count in zip(about.tobytes().decode().splitlines(), frames.tolist(), strict=True):
         voice, text = json.loads(line)
         yield Spoken(voice, text, codes[start : start + count])
-        start += int(count)
+        start += count
 
 
 if __name__ == "__main__":

@@ -72,7 +72,11 @@ def test_tokens_are_read_as_they_were_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     written = [
         Spoken(voice, text, rng.integers(0, 4096, (count, 7)).astype(np.uint16))
-        for voice, text, count in [("ada", "Hello.", 3), ("dov", 'He said "no".', 1)]
+        for voice, text, count in [
+            ("ada", "Hello.", 3),
+            ("eve", "Long.", 65_535),
+            ("dov", '"No".', 1),
+        ]
     ]
     tokenise.write(written, tmp_path / "t.npz")
     read = list(tokenise.read(tmp_path / "t.npz"))
