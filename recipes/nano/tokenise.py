@@ -1,10 +1,12 @@
 """Turn the corpus into the tokens that the base model learns: an hour of speech in 590 kB.
 
-    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz
+    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--takes N]
 
 Every clip gets what Orpheus's own stock voices have, about 600 ms of quiet room before the first
 word, and a tenth of a second after the last, by the same trim that `prepare` uses. How long the
-quiet is depends on the clip's name alone.
+quiet is depends on the clip's name and the take alone. A second take of a clip sounds the same and
+has other codes, since its speech lies elsewhere in its frames: what a small model would otherwise
+learn by heart becomes more to learn from.
 
     OUT.npz     codes (frames, 7) uint16 of all clips, their lengths in frames, and their
                 voice and text as lines of JSON
@@ -12,6 +14,7 @@ quiet is depends on the clip's name alone.
 
 import argparse
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import corpus
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -48,24 +52,28 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--takes", type=int, default=1, help="of every clip, each staged anew")
     args = parser.parse_args()
     codec = Codec(args.codec)
     rows = corpus.rows(args.speech / "clips.jsonl")
 
-    def encode(row: dict[str, str]) -> Spoken:
-        samples = staged(audio.read(args.speech / row["audio"]), row["audio"])
+    def encode(job: tuple[int, dict[str, str]]) -> Spoken:
+        take, row = job
+        samples = staged(audio.read(args.speech / row["audio"]), row["audio"], take)
         return Spoken(row["voice"], row["text"], codec.encode(samples).astype(np.uint16))
 
-    with ThreadPoolExecutor() as pool:
-        spoken = list(track(pool.map(encode, rows), "encoding", total=len(rows)))
+    jobs = [(take, row) for take in range(args.takes) for row in rows]
+    torch.set_num_threads(1)  # a clip is too short to share
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        spoken = list(track(pool.map(encode, jobs), "encoding", total=len(jobs)))
     write(spoken, args.out)
     hours = sum(len(clip.codes) for clip in spoken) * tokens.FRAME_SAMPLES / 24_000 / 3600
     print(f"{len(spoken)} clips, {hours:.2f} hours, {args.out.stat().st_size / 1e6:.1f} MB")
 
 
-def staged(samples: Waveform, name: str) -> Waveform:
+def staged(samples: Waveform, name: str, take: int = 0) -> Waveform:
     """`samples` with the quiet of a stock voice around its speech, in whole frames."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    rng = np.random.default_rng([zlib.crc32(name.encode()), take])
     return trim(samples, rng.uniform(*HEAD_MS), TAIL_MS).samples
 
 

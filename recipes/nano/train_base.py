@@ -13,6 +13,8 @@ model finds out by itself from more data:
     text is read in order    for the first `--guide-steps`, a head's attention to the text is
                              pulled towards the diagonal (Tachibana et al. 2017, arXiv:1710.08969)
     most ids do not occur    one row stands for all ids that nano never says or hears
+    what was said misleads   of the audio that it goes on from, one id in eight is a wrong one, so
+                             that it looks at the text, and does not learn three hours by heart
 
     OUT_DIR/checkpoint.pt       everything needed to go on
     OUT_DIR/config.json base.safetensors    the averaged weights, one row for all unused ids
@@ -65,6 +67,7 @@ LLAMA: dict[str, Any] = {
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 HELD_OUT = 0.02
 FULL_SHARE = 1 / 8
+WRONG_SHARE = 1 / 8
 GUIDE_WIDTH = 0.12
 """Standard deviation of the diagonal, as a share of the text."""
 GUIDE_LAYER = 2
@@ -259,7 +262,8 @@ class Trainer:
                 group["lr"] = self.plan.rate_at(self.step)
             optimiser.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.is_bf16):
-            states = self.base(*_padded(rows, self.device))
+            ids, mask = _padded(rows, self.device)
+            states = self.base(_misled(ids), mask)
             loss, parts = audio_loss(self.base, states, rows)
             full = full_loss(self.base, states, rows)
             pull = self.plan.guide_at(self.step)
@@ -311,6 +315,17 @@ class Trainer:
             mean.lerp_(now, 1 - keep)
 
 
+def split(spoken: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
+    """What is taught, and what is held out: whole lines, in all takes of them."""
+    lines = sorted({(clip.voice, clip.text) for clip in spoken})
+    order = np.random.default_rng(0).permutation(len(lines))
+    held = {lines[i] for i in order[: round(len(lines) * HELD_OUT)]}
+    return (
+        [clip for clip in spoken if (clip.voice, clip.text) not in held],
+        [clip for clip in spoken if (clip.voice, clip.text) in held],
+    )
+
+
 def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
     """Clips as ids, in the order given."""
     rows = []
@@ -349,6 +364,15 @@ def _padded(rows: list[Row], device: str) -> tuple[Tensor, Tensor]:
     return ids.to(device), mask.to(device)
 
 
+def _misled(ids: Tensor) -> Tensor:
+    """`ids` with some of the audio ids replaced by others of their slot."""
+    slot = torch.div(ids - tokens.AUDIO_BASE, tokens.CODEBOOK, rounding_mode="floor")
+    other = tokens.AUDIO_BASE + slot * tokens.CODEBOOK + torch.randint_like(ids, tokens.CODEBOOK)
+    is_audio = (ids >= tokens.AUDIO_BASE) & (ids < tokens.AUDIO_END)
+    is_wrong = is_audio & (torch.rand(ids.shape, device=ids.device) < WRONG_SHARE)
+    return torch.where(is_wrong, other, ids)
+
+
 def main() -> None:
     """Parse, train until the plan's last step or --minutes, save."""
     args = _parser().parse_args()
@@ -357,11 +381,8 @@ def main() -> None:
     spoken = list(tokenise.read(args.tokens))
     tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
     trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
-    rows = rows_of(spoken, tokenizer)
-    order = np.random.default_rng(0).permutation(len(rows))
-    held = round(len(rows) * HELD_OUT)
-    judged = [[rows[i] for i in order[start : start + 8]] for start in range(0, held, 8)]
-    taught = [rows[i] for i in order[held:]]
+    taught, held = (rows_of(part, tokenizer) for part in split(spoken))
+    judged = [held[start : start + 8] for start in range(0, len(held), 8)]
     print(f"{len(taught)} clips, {sum(map(len, taught))} ids; from step {trainer.step}", flush=True)
     source = batches(taught, plan.batch_tokens, seed=trainer.step)
     until = time.monotonic() + args.minutes * 60

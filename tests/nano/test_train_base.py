@@ -63,6 +63,27 @@ def test_a_row_is_the_products_training_row_and_knows_where_its_text_lies() -> N
     assert TOKENIZER.decode(row.prompt[slice(*row.text)]).strip() == "hello there, you."
 
 
+def test_a_line_is_held_out_in_all_its_takes_or_not_at_all() -> None:
+    about = [("ada", f"Line {i}.") for i in range(100)]
+    clips = [Spoken(*who, np.full((1, 7), take, np.uint16)) for take in range(3) for who in about]
+    taught, held = train_base.split(clips)
+    assert len(held) == 6
+    assert {clip.text for clip in held}.isdisjoint(clip.text for clip in taught)
+    assert len(taught) + len(held) == 300
+
+
+def test_what_misleads_is_of_the_same_slot_and_leaves_prompt_and_stop_alone() -> None:
+    rows = rows_of(spoken(4, 40))
+    ids, _ = train_base._padded(rows, "cpu")
+    misled = train_base._misled(ids)
+    changed = ids != misled
+    assert 0.09 < changed.sum() / (4 * 280) < 0.16
+    assert ((ids[changed] - tokens.AUDIO_BASE) // 4096).equal(
+        (misled[changed] - tokens.AUDIO_BASE) // 4096
+    )
+    assert ids[changed].min() >= tokens.AUDIO_BASE
+
+
 def test_an_epoch_has_every_row_once_in_batches_of_one_size() -> None:
     rows = rows_of([*spoken(6, 4), *spoken(7, 11)])
     source = train_base.batches(rows, 400, seed=1)
