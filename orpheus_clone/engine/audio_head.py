@@ -106,12 +106,11 @@ def _write_header(file: IO[bytes], pieces: dict[str, list[_Tensor]]) -> None:
     offset = 0
     for name, parts in pieces.items():
         size = sum(part.end - part.start for part in parts)
-        shape = [sum(part.shape[0] for part in parts), *parts[0].shape[1:]]
-        header[name] = {
-            "dtype": parts[0].dtype,
-            "shape": shape,
-            "data_offsets": [offset, offset + size],
-        }
+        shape = parts[0].shape
+        if len(parts) > 1:
+            shape = [sum(part.shape[0] for part in parts), *shape[1:]]
+        place = {"shape": shape, "data_offsets": [offset, offset + size]}
+        header[name] = {"dtype": parts[0].dtype, **place}
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
