@@ -11,12 +11,13 @@ Code above this module never asks which base it has; what differs is in `BaseMod
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orpheus_clone import layout, nano, text, tokens
+from orpheus_clone import layout, nano, optimised, text, tokens
 from orpheus_clone.errors import ArtifactError, RecipeError
 
 if TYPE_CHECKING:
@@ -79,13 +80,16 @@ class BaseModel:
     path: Path
     codec_path: Path
     digest: str
-    """SHA-256 over its weights, configuration and tokenizer: adapters name the base they fit."""
+    """SHA-256 over its weights, configuration and tokenizer: adapters name the base they fit. One
+    with an audio head has that of the base it was made of, which has the same adapters."""
     codec_digest: str
     language: str
     voices: tuple[str, ...]
     tags: tuple[str, ...]
     is_random: bool
     """Its weights were never trained, so nothing about how it speaks can be measured."""
+    has_audio_head: bool
+    """It is what `optimise` wrote: its ids are turned and its head is short."""
 
     def tokenizer(self) -> "Tokenizer":
         """The text side; control tokens written out in a text are taken as plain characters."""
@@ -126,6 +130,43 @@ def locate(name: str, say: Callable[[str], None] = lambda _: None) -> BaseModel:
     return _described(name, path.resolve(), ORPHEUS_3B)
 
 
+def optimise(base: BaseModel, out: Path) -> BaseModel:
+    """Write `base` with a short head into the directory `out`; see optimised.py.
+
+    Adapters made for `base` fit it. RecipeError if it has a short head already.
+    """
+    if base.has_audio_head:
+        raise RecipeError(f"{base.path} is optimised already")
+    with layout.atomic_dir(out) as temporary:
+        optimised.write(base.path, temporary)
+        shutil.copyfile(base.path / "tokenizer.json", temporary / "tokenizer.json")
+        (temporary / "codec").mkdir()
+        for file in base.codec_path.iterdir():
+            if file.name in CODEC_FILES:
+                shutil.copyfile(file, temporary / "codec" / file.name)
+        facts = {
+            "name": base.name,
+            "source_digest": base.digest,
+            "voices": base.voices,
+            "tags": base.tags,
+            "language": base.language,
+            "is_random": base.is_random,
+        }
+        layout.write_json(temporary / "base.json", facts)
+    return locate(str(out))
+
+
+def fast(base: BaseModel, say: Callable[[str], None] = lambda _: None) -> BaseModel:
+    """`base` with a short head, from the cache, where it is written once."""
+    if base.has_audio_head:
+        return base
+    path = cache_dir() / "optimised" / base.digest[:16]
+    if path.is_dir():
+        return locate(str(path))
+    say(f"writing {base.name} with a short head into the cache (once; see `models optimise`)")
+    return optimise(base, path)
+
+
 def is_here(known: Known) -> bool:
     """Whether `locate` would find the files without fetching or making them."""
     if known is NANO:
@@ -146,11 +187,12 @@ def _described(name: str, path: Path, known: Known) -> BaseModel:
     _check_vocabulary(path)
     codec_path = _codec_path(path)
     facts = _facts(path, known)
+    content = [*weights, path / "config.json", path / "tokenizer.json"]
     return BaseModel(
-        name=name,
+        name=facts.pop("name", name),
         path=path,
         codec_path=codec_path,
-        digest=_digest([*weights, path / "config.json", path / "tokenizer.json"]),
+        digest=facts.pop("source_digest", None) or _digest(content),
         codec_digest=_digest(sorted(p for p in codec_path.iterdir() if p.name in CODEC_FILES)),
         **facts,
     )
@@ -174,13 +216,16 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
             "voices": known.voices,
             "tags": known.tags,
             "is_random": False,
+            "has_audio_head": False,
         }
     facts = layout.read_json(path / "base.json", "fetch the base model again")
-    return {
+    source = {key: str(facts[key]) for key in ("name", "source_digest") if key in facts}
+    return source | {
         "language": str(facts["language"]),
         "voices": tuple(facts["voices"]),
         "tags": tuple(facts["tags"]),
         "is_random": bool(facts["is_random"]),
+        "has_audio_head": "source_digest" in facts,
     }
 
 

@@ -7,6 +7,7 @@ transformers and PEFT, a few lines, for machines without vLLM and for parity tes
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+from orpheus_clone import models
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import MachineError, RecipeError
 from orpheus_clone.models import BaseModel
@@ -36,7 +37,7 @@ def open_engine(
             )
         from orpheus_clone.engine.vllm import VllmEngine
 
-        return VllmEngine(base, max_adapters=max_adapters, max_rank=max_rank)
+        return VllmEngine(models.fast(base), max_adapters=max_adapters, max_rank=max_rank)
     from orpheus_clone.engine.hf import HfEngine
 
     return HfEngine(base)

@@ -11,10 +11,10 @@ import contextlib
 import os
 import uuid
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal
 
-from orpheus_clone import layout, tokens
+from orpheus_clone import layout, optimised, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
     Delta,
@@ -52,6 +52,7 @@ class VllmEngine:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        self._has_audio_head = base.has_audio_head
         self._precision = precision or _best_precision()
         self._max_len = min(MAX_MODEL_LEN, _positions(base))
         arguments: dict[str, Any] = {
@@ -89,21 +90,29 @@ class VllmEngine:
         if request.adapter is not None:
             await self._make_resident(request.adapter)
         stream = self._llm.generate(
-            {"prompt_token_ids": request.prompt},
-            _sampling_params(request, frames),
+            {"prompt_token_ids": self._into(request.prompt)},
+            _sampling_params(request, frames, self._into([tokens.END_OF_SPEECH])),
             uuid.uuid4().hex,
             lora_request=_lora_request(request.adapter),
         )
         try:
             async for output in stream:
                 completion = output.outputs[0]
-                yield _delta(list(completion.token_ids), completion.finish_reason)
+                yield _delta(self._out_of(completion.token_ids), completion.finish_reason)
         except EngineDeadError as error:
             raise EngineDead(_GONE) from error
         except (ValueError, VLLMValidationError) as error:
             raise EngineError(f"vLLM refused the request: {error}") from error
         finally:
             await stream.aclose()
+
+    def _into(self, ids: list[int]) -> list[int]:
+        """Ids as the model has them."""
+        return optimised.turned(ids) if self._has_audio_head else ids
+
+    def _out_of(self, ids: Sequence[int]) -> list[int]:
+        """The model's ids as everybody else has them."""
+        return optimised.restored(ids) if self._has_audio_head else list(ids)
 
     async def load(self, adapter: Adapter) -> None:
         """Make an adapter resident; see `Engine.load`."""
@@ -202,16 +211,16 @@ def _positions(base: BaseModel) -> int:
     return int(config.get("max_position_embeddings", MAX_MODEL_LEN))
 
 
-def _sampling_params(request: Request, frames: int) -> Any:
+def _sampling_params(request: Request, frames: int, stop_ids: list[int]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         temperature=request.sampling.temperature,
         top_p=request.sampling.top_p,
-        repetition_penalty=request.sampling.repetition_penalty,
+        extra_args={"repetition_penalty": request.sampling.repetition_penalty},
         max_tokens=frames * tokens.FRAME,
-        stop_token_ids=[tokens.END_OF_SPEECH],
+        stop_token_ids=stop_ids,
         seed=request.seed,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
