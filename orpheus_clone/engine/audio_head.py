@@ -1,7 +1,7 @@
 """The audio head inside vLLM: a Llama whose head has fewer rows than its embedding.
 
 vLLM loads it through its entry point for plugins (`vllm.general_plugins` in pyproject.toml), in
-each of its processes, for checkpoints that `audio_head.write` wrote.
+each of its processes, for checkpoints that `optimised.write` wrote.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from vllm.model_executor.layers.logits_processor import LogitsProcessor
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 from vllm.model_executor.models.llama import LlamaForCausalLM
 
-from orpheus_clone.engine import audio_head
+from orpheus_clone import optimised
 
 
 class OrpheusAudioHeadForCausalLM(LlamaForCausalLM):  # type: ignore[misc]  # vLLM has no types here
@@ -19,17 +19,9 @@ class OrpheusAudioHeadForCausalLM(LlamaForCausalLM):  # type: ignore[misc]  # vL
     def __init__(self, *, vllm_config: Any, prefix: str = "", **more: Any) -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix, **more)
         self.lm_head = ParallelLMHead(
-            audio_head.WIDTH,
+            optimised.WIDTH,
             self.config.hidden_size,
             quant_config=vllm_config.quant_config,
             prefix=f"{prefix}.lm_head" if prefix else "lm_head",
         )
-        self.logits_processor = LogitsProcessor(audio_head.WIDTH)
-
-
-def register() -> None:
-    """What vLLM calls when it starts."""
-    from vllm import ModelRegistry
-
-    where = f"{OrpheusAudioHeadForCausalLM.__module__}:{OrpheusAudioHeadForCausalLM.__name__}"
-    ModelRegistry.register_model(audio_head.ARCHITECTURE, where)
+        self.logits_processor = LogitsProcessor(optimised.WIDTH)

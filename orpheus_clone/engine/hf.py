@@ -128,7 +128,6 @@ class _Stream:
     def __init__(self, torch: Any, request: Request, device: str) -> None:
         from transformers import (
             LogitsProcessorList,
-            RepetitionPenaltyLogitsProcessor,
             TemperatureLogitsWarper,
             TopPLogitsWarper,
         )

@@ -1,7 +1,9 @@
 """The slot mask inside vLLM: a batched logits processor that leaves only legal next ids.
 
-vLLM calls it once a step with the logits of the whole batch, shape (rows, vocabulary). A row's
-position is the length of its output so far, which vLLM keeps in a list that it shares with us.
+vLLM calls it once a step with the logits of the whole batch, shape (rows, width of the head). A
+row's position is the length of its output so far, which vLLM keeps in a list that it shares with
+us. It also does the repetition penalty, over a window of what was said (`base.recently_said`):
+vLLM's own is over everything, and scatters ids of the prompt that a short head does not have.
 This is the interface of vLLM's model runner V1; `engine/vllm.py` asks for that runner.
 
 It is also the one piece of ours that lives inside vLLM's processes, so it is what ends them when
@@ -14,14 +16,15 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
-from orpheus_clone import tokens
-from orpheus_clone.engine.base import allowed_ids
+from orpheus_clone import optimised, tokens
+from orpheus_clone.engine.base import allowed_ids, recently_said
 
 _MASKS = tokens.FRAME + 1
 """One mask for position 0, where the stream may not stop, and one for each slot after it."""
@@ -36,15 +39,31 @@ def mask_index(position: int) -> int:
     return 0 if position == 0 else 1 + position % tokens.FRAME
 
 
-def forbidden(vocabulary: int, device: torch.device) -> torch.Tensor:
-    """(8, vocabulary) booleans, true where an id may not come."""
-    table = torch.ones((_MASKS, vocabulary), dtype=torch.bool)
+def forbidden(first: int, width: int, device: torch.device) -> torch.Tensor:
+    """(8, width) booleans, true where an id may not come; the head's rows are of `first` and on."""
+    table = torch.ones((_MASKS, width), dtype=torch.bool)
     for position in range(_MASKS):
         ids, may_stop = allowed_ids(position)
-        table[mask_index(position), ids.start : ids.stop] = False
+        table[mask_index(position), ids.start - first : ids.stop - first] = False
         if may_stop:
-            table[mask_index(position), tokens.END_OF_SPEECH] = False
+            table[mask_index(position), tokens.END_OF_SPEECH - first] = False
     return table.to(device)
+
+
+def penalise(logits: torch.Tensor, said: list[Sequence[int]], penalties: list[float]) -> None:
+    """Make each row's ids in `said` less likely by its penalty; in place.
+
+    As Keskar et al. 2019 (arXiv:1909.05858) and everybody since: logits over 0 are divided by it,
+    others multiplied. An id that was said twice is penalised once.
+    """
+    rows = [i for i, ids in enumerate(said) for _ in ids]
+    if not rows:
+        return
+    row = torch.tensor(rows, device=logits.device)
+    column = torch.tensor([id_ for ids in said for id_ in ids], device=logits.device)
+    penalty = torch.tensor(penalties, device=logits.device)[row].to(logits.dtype)
+    value = logits[row, column]
+    logits[row, column] = torch.where(value > 0, value / penalty, value * penalty)
 
 
 class SlotMask(LogitsProcessor):  # type: ignore[misc]  # vLLM has no types here
@@ -52,8 +71,11 @@ class SlotMask(LogitsProcessor):  # type: ignore[misc]  # vLLM has no types here
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         _end_with_node()
-        self._forbidden = forbidden(vllm_config.model_config.get_vocab_size(), device)
-        self._outputs: dict[int, list[int]] = {}
+        is_short = optimised.ARCHITECTURE in vllm_config.model_config.architectures
+        first, width = (optimised.FIRST, optimised.WIDTH) if is_short else (0, tokens.VOCABULARY)
+        self._forbidden = forbidden(first, width, device)
+        self._rows: dict[int, tuple[list[int], float]] = {}
+        """What each row has said, and its penalty."""
 
     def is_argmax_invariant(self) -> bool:
         """False: it changes what greedy sampling picks."""
@@ -61,13 +83,20 @@ class SlotMask(LogitsProcessor):  # type: ignore[misc]  # vLLM has no types here
 
     def update_state(self, batch_update: Any) -> None:
         """Follow the rows of the batch as requests come, go and move."""
-        process_dict_updates(self._outputs, batch_update, lambda _params, _prompt, output: output)
+        process_dict_updates(
+            self._rows,
+            batch_update,
+            lambda params, _prompt, said: (said, params.extra_args["repetition_penalty"]),
+        )
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """Minus infinity wherever an id may not come next; in place."""
-        rows = [mask_index(len(self._outputs[i])) for i in range(len(logits))]
+        """Penalties, and minus infinity wherever an id may not come next; in place."""
+        rows = [self._rows[i] for i in range(len(logits))]
+        said = [recently_said(ids) if penalty != 1 else () for ids, penalty in rows]
+        penalise(logits, said, [penalty for _, penalty in rows])
+        masks = [mask_index(len(ids)) for ids, _ in rows]
         table = self._forbidden
-        return logits.masked_fill_(table[torch.tensor(rows, device=table.device)], -torch.inf)
+        return logits.masked_fill_(table[torch.tensor(masks, device=table.device)], -torch.inf)
 
 
 def _end_with_node() -> None:
