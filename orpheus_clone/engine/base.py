@@ -7,7 +7,7 @@ of the slot whose turn it is, and the stop id only between frames. So a stream i
 and the stop id itself is never among the tokens that come out.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,9 +18,6 @@ from orpheus_clone.errors import EngineError
 from orpheus_clone.recipe import Sampling
 
 Finish = Literal["stop", "length"]
-
-PENALTY_FRAMES = 24
-"""Two seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +94,6 @@ def allowed_ids(position: int) -> tuple[range, bool]:
     """
     slot = position % tokens.FRAME
     return tokens.slot_ids(slot), slot == 0 and position > 0
-
-
-def recently_said(output: Sequence[int]) -> Sequence[int]:
-    """The ids that were generated at the coming id's slot within the last `PENALTY_FRAMES` frames.
-
-    A repetition penalty is over these. Upstream's, 1.1 too, is over the prompt and everything
-    generated: the longer it speaks the more is penalised, and speech drifts and speeds up. Loops,
-    which it is there against, repeat within a second or two.
-    """
-    position = len(output)
-    frames = min(PENALTY_FRAMES, position // tokens.FRAME)
-    return output[position - frames * tokens.FRAME :: tokens.FRAME]
 
 
 def hardware_name() -> str:

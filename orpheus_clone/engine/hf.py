@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from orpheus_clone import tokens
+from orpheus_clone import optimised, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
     Delta,
@@ -20,6 +20,7 @@ from orpheus_clone.engine.base import (
     allowed_ids,
     hardware_name,
 )
+from orpheus_clone.engine.penalty import penalise, recently_said
 from orpheus_clone.errors import EngineError, MachineError
 from orpheus_clone.models import BaseModel
 
@@ -36,7 +37,10 @@ class HfEngine:
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
-        self._model: Any = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
+        kind = _with_audio_head() if base.has_audio_head else AutoModelForCausalLM
+        self._model: Any = kind.from_pretrained(base.path, dtype=dtype)
+        self._first = optimised.FIRST if base.has_audio_head else 0
+        """The id of the head's first row."""
         self._model.to(self._device).eval()
         self._lock = threading.Lock()
         self._loaded: set[str] = set()
@@ -48,7 +52,7 @@ class HfEngine:
         """Stream an utterance; see `Engine.generate`."""
         if request.adapter is not None:
             await self.load(request.adapter)
-        stream = _Stream(self._torch, request, self._device)
+        stream = _Stream(self._torch, request, self._device, self._first)
         longest = request.max_frames * tokens.FRAME
         for position in range(longest):
             token = await asyncio.to_thread(self._step, stream)
@@ -125,7 +129,7 @@ class HfEngine:
 class _Stream:
     """What one utterance has said so far, and the KV cache of it."""
 
-    def __init__(self, torch: Any, request: Request, device: str) -> None:
+    def __init__(self, torch: Any, request: Request, device: str, first: int) -> None:
         from transformers import (
             LogitsProcessorList,
             TemperatureLogitsWarper,
@@ -134,8 +138,12 @@ class _Stream:
 
         self.adapter = request.adapter
         self._torch = torch
-        self._ids = torch.tensor([request.prompt], device=device)
-        self._position = 0
+        self._first = first
+        prompt = optimised.turned(request.prompt) if first else request.prompt
+        self._coming = torch.tensor([prompt], device=device)
+        """What the model has not seen yet."""
+        self._said: list[int] = []
+        """Columns of the head, which are the model's ids of what may be generated."""
         self._cache: Any = None
         self._generator = torch.Generator(device)
         if request.seed is None:
@@ -143,10 +151,9 @@ class _Stream:
         else:
             self._generator.manual_seed(request.seed)
         sampling = request.sampling
+        self._penalty = sampling.repetition_penalty
         self._is_greedy = sampling.temperature == 0
         self._warp = LogitsProcessorList()
-        if sampling.repetition_penalty != 1:
-            self._warp.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
         if not self._is_greedy:
             self._warp.append(TemperatureLogitsWarper(float(sampling.temperature)))
             if sampling.top_p < 1:
@@ -154,25 +161,41 @@ class _Stream:
 
     def step(self, model: Any) -> int:
         """The next id, which is legal at this position."""
-        fresh = self._ids if self._cache is None else self._ids[:, -1:]
-        output = model(input_ids=fresh, past_key_values=self._cache, use_cache=True)
+        output = model(input_ids=self._coming, past_key_values=self._cache, use_cache=True)
         self._cache = output.past_key_values
-        scores = self._warp(self._ids, self._mask(output.logits[:, -1].float()))
+        logits = output.logits[:, -1].float()
+        penalise(logits, [recently_said(self._said)], [self._penalty])
+        scores = self._warp(None, self._mask(logits))
         if self._is_greedy:
             chosen = scores.argmax(dim=-1, keepdim=True)
         else:
             chosen = self._torch.multinomial(scores.softmax(-1), 1, generator=self._generator)
-        self._ids = self._torch.cat([self._ids, chosen], dim=1)
-        self._position += 1
-        return int(chosen)
+        self._coming = chosen
+        self._said.append(int(chosen))
+        return int(chosen) + self._first
 
     def _mask(self, logits: Any) -> Any:
-        ids, may_stop = allowed_ids(self._position)
+        ids, may_stop = allowed_ids(len(self._said))
+        slot = slice(ids.start - self._first, ids.stop - self._first)
         masked = self._torch.full_like(logits, -self._torch.inf)
-        masked[:, ids.start : ids.stop] = logits[:, ids.start : ids.stop]
+        masked[:, slot] = logits[:, slot]
         if may_stop:
-            masked[:, tokens.END_OF_SPEECH] = logits[:, tokens.END_OF_SPEECH]
+            stop = tokens.END_OF_SPEECH - self._first
+            masked[:, stop] = logits[:, stop]
         return masked
+
+
+def _with_audio_head() -> Any:
+    """transformers' Llama with the head that `optimised.write` leaves."""
+    from torch import nn
+    from transformers import LlamaForCausalLM
+
+    class AudioHeadLlama(LlamaForCausalLM):  # type: ignore[misc]  # transformers is skipped by mypy
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.lm_head = nn.Linear(config.hidden_size, optimised.WIDTH, bias=False)
+
+    return AudioHeadLlama
 
 
 def _peft_name(name: str) -> str:

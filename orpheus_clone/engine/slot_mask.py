@@ -2,7 +2,7 @@
 
 vLLM calls it once a step with the logits of the whole batch, shape (rows, width of the head). A
 row's position is the length of its output so far, which vLLM keeps in a list that it shares with
-us. It also does the repetition penalty, over a window of what was said (`base.recently_said`):
+us. It also does the repetition penalty, over a window of what was said (penalty.py):
 vLLM's own is over everything, and scatters ids of the prompt that a short head does not have.
 This is the interface of vLLM's model runner V1; `engine/vllm.py` asks for that runner.
 
@@ -16,7 +16,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +23,8 @@ from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from orpheus_clone import optimised, tokens
-from orpheus_clone.engine.base import allowed_ids, recently_said
+from orpheus_clone.engine.base import allowed_ids
+from orpheus_clone.engine.penalty import penalise, recently_said
 
 _MASKS = tokens.FRAME + 1
 """One mask for position 0, where the stream may not stop, and one for each slot after it."""
@@ -48,22 +48,6 @@ def forbidden(first: int, width: int, device: torch.device) -> torch.Tensor:
         if may_stop:
             table[mask_index(position), tokens.END_OF_SPEECH - first] = False
     return table.to(device)
-
-
-def penalise(logits: torch.Tensor, said: list[Sequence[int]], penalties: list[float]) -> None:
-    """Make each row's ids in `said` less likely by its penalty; in place.
-
-    As Keskar et al. 2019 (arXiv:1909.05858) and everybody since: logits over 0 are divided by it,
-    others multiplied. An id that was said twice is penalised once.
-    """
-    rows = [i for i, ids in enumerate(said) for _ in ids]
-    if not rows:
-        return
-    row = torch.tensor(rows, device=logits.device)
-    column = torch.tensor([id_ for ids in said for id_ in ids], device=logits.device)
-    penalty = torch.tensor(penalties, device=logits.device)[row].to(logits.dtype)
-    value = logits[row, column]
-    logits[row, column] = torch.where(value > 0, value / penalty, value * penalty)
 
 
 class SlotMask(LogitsProcessor):  # type: ignore[misc]  # vLLM has no types here
