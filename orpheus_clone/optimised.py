@@ -10,8 +10,8 @@ Ids are translated on the way into the engine and out of it, and nothing else kn
 neither embeddings nor head, so those of the stock model fit unchanged; the checkpoint says which
 that was by its digest. The rows are the same, so the logits are.
 
-`write` turns a checkpoint as bytes, a piece at a time: rows lie one after the other in a safetensors
-file, and turning the table is writing its two parts in the other order.
+`write` turns a checkpoint as bytes, a piece at a time: rows lie one after the other in a
+safetensors file, and turning the table is writing its two parts in the other order.
 """
 
 import json

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from orpheus_clone import optimised
 from orpheus_clone.engine.base import allowed_ids
 from orpheus_clone.tokens import VOCABULARY
 
@@ -13,7 +14,7 @@ pytest.importorskip("vllm")
 def table() -> torch.Tensor:
     from orpheus_clone.engine.slot_mask import forbidden
 
-    return forbidden(VOCABULARY, torch.device("cpu"))
+    return forbidden(0, VOCABULARY, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("position", range(22))
@@ -23,6 +24,14 @@ def test_the_mask_leaves_exactly_the_allowed_ids(table: torch.Tensor, position: 
     left = (~table[mask_index(position)]).nonzero().flatten().tolist()
     ids, may_stop = allowed_ids(position)
     assert left == ([128258] if may_stop else []) + list(ids)
+
+
+@pytest.mark.parametrize("position", [0, 3, 7])
+def test_a_short_heads_mask_is_its_part(table: torch.Tensor, position: int) -> None:
+    from orpheus_clone.engine.slot_mask import forbidden, mask_index
+
+    short = forbidden(optimised.FIRST, optimised.WIDTH, torch.device("cpu"))
+    assert short[mask_index(position)].equal(table[mask_index(position), optimised.FIRST :])
 
 
 def test_the_first_frames_by_hand() -> None:
