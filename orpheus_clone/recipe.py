@@ -94,7 +94,7 @@ class Sampling(_Section):
     top_p: float = Field(0.9, gt=0, le=1)
     """Nucleus of the distribution that is drawn from."""
     repetition_penalty: float = Field(1.1, ge=1, le=2)
-    """Below 1.1 the stock model loops; 1.3 speeds speech up."""
+    """Of what was said in the last two seconds. Below 1.1 the stock model loops."""
     max_seconds: float = Field(20.0, gt=0, le=60)
     """An utterance that has not stopped by then is cut."""
 

@@ -155,7 +155,7 @@ async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
     before = set(multiprocessing.active_children())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what vLLM imports is full of deprecations of its own
-        engine = VllmEngine(base, max_adapters=4, max_rank=16)
+        engine = VllmEngine(models.fast(base), max_adapters=4, max_rank=16)
     core = set(multiprocessing.active_children()) - before
     assert core
     yield engine

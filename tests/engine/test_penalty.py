@@ -18,8 +18,8 @@ def test_only_the_slots_own_of_the_last_frames_count(position: int) -> None:
 
 def test_a_penalty_by_hand() -> None:
     logits = torch.tensor([[2.0, -2.0, 1.0], [2.0, -2.0, 1.0]])
-    penalise(logits, [[0, 1, 0], [2]], [2.0, 1.25])
-    assert logits.tolist() == [[1.0, -4.0, 1.0], [2.0, -2.0, 0.8]]
+    penalise(logits, [[0, 1, 0], [2]], [2.0, 2.0])
+    assert logits.tolist() == [[1.0, -4.0, 1.0], [2.0, -2.0, 0.5]]
 
 
 def test_without_anything_said_nothing_changes() -> None:
