@@ -51,18 +51,20 @@ def test_without_json_a_table_comes_first(short: None, own_cache: Path) -> None:
 
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
-def test_generate_prints_one_line_with_the_ratio_of_vllm_to_hf(own_cache: Path) -> None:
+def test_generate_prints_one_line_with_the_ratio_of_the_audio_head_to_the_stock_one(
+    own_cache: Path,
+) -> None:
     command = [sys.executable, "-m", "orpheus_clone", "bench", "generate", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     line = last_line(done.stdout)
-    ratios = {"vllm_over_hf_1", "vllm_over_hf_4", "greedy_agreement"}
+    ratios = {"audio_head_speedup_1", "audio_head_speedup_8", "greedy_agreement"}
     assert set(line) == {"bench", "model", "hardware", "engine", "precision"} | ratios
     if line["precision"] == "fp32":
         assert line["greedy_agreement"] == 1
-    assert line["vllm_over_hf_1"] > 0
-    assert line["vllm_over_hf_4"] > 0
+    assert line["audio_head_speedup_1"] > 0
+    assert line["audio_head_speedup_8"] > 0
 
 
 def test_an_unknown_bench_is_wrong_usage_and_names_the_known() -> None:
