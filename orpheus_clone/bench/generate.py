@@ -15,6 +15,7 @@ from itertools import takewhile
 from orpheus_clone import models, optimised, tokens
 from orpheus_clone.bench import Result
 from orpheus_clone.bench.decode import best_of
+from orpheus_clone.engine import open_engine
 from orpheus_clone.engine.base import Engine, Request
 from orpheus_clone.engine.penalty import penalise, recently_said
 from orpheus_clone.models import BaseModel
@@ -32,12 +33,11 @@ def run() -> Result:
 
 
 async def _run(base: BaseModel) -> Result:
+    engines: dict[str, Engine] = {"audio head": open_engine("vllm", base)}
     from orpheus_clone.engine.vllm import VllmEngine
 
-    engines: dict[str, Engine] = {}
     try:
-        for name, model in (("stock", base), ("audio head", models.fast(base))):
-            engines[name] = VllmEngine(model, max_adapters=1, max_rank=16)
+        engines["stock"] = VllmEngine(base, max_adapters=4, max_rank=16)
         prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags)
         rates = {(name, n): 0.0 for name in engines for n in STREAMS}
         for engine in engines.values():
