@@ -3,18 +3,10 @@
     python recipes/nano/train_base.py OUT_DIR TOKENS.npz CODEC_DIR --steps N [--device cuda]
 
 Run it again with the same OUT_DIR and it goes on from the last checkpoint. It is trained as
-Orpheus is used, on `[prompt] [frames] [128258]`, and takes four things for granted that a larger
-model finds out by itself from more data:
-
-    the slot is known        each slot's loss is over its own 4096 ids (and the stop id in slot 0),
-                             as the engine's slot mask decodes; one position in eight takes the
-                             loss over all audio ids, so that the slots are told apart as well
-    codes have neighbours    an id's embedding starts as a rotation of its codeword in the codec
-    text is read in order    for the first `--guide-steps`, a head's attention to the text is
-                             pulled towards the diagonal (Tachibana et al. 2017, arXiv:1710.08969)
-    most ids do not occur    one row stands for all ids that nano never says or hears
-    what was said misleads   of the audio that it goes on from, one id in eight is a wrong one, so
-                             that it looks at the text, and does not learn three hours by heart
+Orpheus is used, on `[prompt] [frames] [128258]`, and takes some things for granted that a larger
+model finds out by itself from more data: base_model.py lists them. Of the audio that it goes on
+from, one id in eight is a wrong one, so that it looks at the text, and does not learn three hours
+by heart.
 
     OUT_DIR/checkpoint.pt       everything needed to go on
     OUT_DIR/config.json base.safetensors    the averaged weights, one row for all unused ids
@@ -31,53 +23,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tokenise
 import torch
 import vocabulary
+from base_model import FULL_SHARE, Base, audio_loss, full_loss, start_from_codec
+from base_rows import Row, batches, misled, padded, rows_of, split
 from rich.progress import Progress
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenise import Spoken
 from tokenizers import Tokenizer
-from torch import Tensor, nn
-from torch.nn import functional
-from transformers import LlamaConfig, LlamaModel
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from torch import nn
 
-from orpheus_clone import models, tokens
-
-LLAMA: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "dtype": "float32",
-    "vocab_size": tokens.VOCABULARY,
-    "hidden_size": 256,
-    "intermediate_size": 768,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 4096,
-    "rope_theta": 10_000.0,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": True,
-    "bos_token_id": tokens.BEGIN_OF_TEXT,
-    "eos_token_id": tokens.END_OF_SPEECH,
-    "pad_token_id": tokens.PAD,
-}
-_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
-HELD_OUT = 0.02
-FULL_SHARE = 1 / 8
-WRONG_SHARE = 1 / 8
-GUIDE_WIDTH = 0.12
-"""Standard deviation of the diagonal, as a share of the text."""
-GUIDE_LAYER = 2
-HEAD_FRAMES = 7
-"""Frames of the stock voices' silence before the first word, about 600 ms."""
 AVERAGE = 0.999
 LOG_EVERY = 50
 SAVE_EVERY = 250
-LEVELS = (0, 1, 2, 2, 1, 2, 2)
-"""Which of the codec's codebooks a slot's codes are from."""
 
 
 @dataclass(frozen=True)
@@ -98,129 +57,6 @@ class Plan:
     def guide_at(self, step: int) -> float:
         """The weight of the pull towards the diagonal."""
         return max(0.0, 1 - step / max(1, self.guide_steps))
-
-
-@dataclass(frozen=True)
-class Row:
-    """A clip as ids, and where in it the text lies."""
-
-    prompt: list[int]
-    audio: list[int]
-    """7 ids a frame, and the stop."""
-    text: tuple[int, int]
-    """First and one past the last position of the spoken text in `prompt`."""
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.audio)
-
-
-class Base(nn.Module):
-    """The Llama, and one table of the rows that nano uses, for reading and for writing."""
-
-    def __init__(self, used_ids: list[int]) -> None:
-        super().__init__()
-        self.body = LlamaModel(LlamaConfig(**LLAMA | dict.fromkeys(_IDS) | {"vocab_size": 1}))
-        self.table = nn.Embedding(len(used_ids) + 1, LLAMA["hidden_size"])
-        self.ids: Tensor
-        self.register_buffer("ids", torch.tensor(used_ids))
-        row_of = torch.full((tokens.VOCABULARY,), len(used_ids))
-        row_of[self.ids] = torch.arange(len(used_ids))
-        self.row_of: Tensor
-        self.register_buffer("row_of", row_of, persistent=False)
-        guide: Any = self.body.layers[GUIDE_LAYER].self_attn
-        guide.register_forward_pre_hook(self._see, with_kwargs=True)
-        self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(rows, length) ids to (rows, length, hidden) states."""
-        embedded = self.table(self.row_of[ids])
-        states: Tensor = self.body(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        return states
-
-    def rows(self, first: int, count: int) -> Tensor:
-        """(count, hidden) of the ids from `first` on, which are all used."""
-        start = int(self.row_of[first])
-        return self.table.weight[start : start + count]
-
-    def guide_loss(self, rows: list[Row]) -> Tensor:
-        """How far from the diagonal the guided head's attention to the text lies, 0 to 1."""
-        assert self._seen is not None
-        states, (cos, sin) = self._seen
-        attention: Any = self.body.layers[GUIDE_LAYER].self_attn
-        size = attention.head_dim
-        query = functional.linear(states, attention.q_proj.weight[:size])[:, None]
-        key = functional.linear(states, attention.k_proj.weight[:size])[:, None]
-        query, key = apply_rotary_pos_emb(query, key, cos, sin)
-        losses = []
-        for i, row in enumerate(rows):
-            (first, last), start = row.text, len(row.prompt) - 1
-            scores = query[i, 0, start : start + len(row.audio)] @ key[i, 0, first:last].T
-            weights = (scores.float() * size**-0.5).softmax(dim=-1)
-            away = _off_diagonal(len(row.audio), last - first).to(weights.device)
-            losses.append((weights * away).sum(-1).mean())
-        return torch.stack(losses).mean()
-
-    def _see(self, _: nn.Module, __: Any, kwargs: dict[str, Any]) -> None:
-        self._seen = kwargs["hidden_states"], kwargs["position_embeddings"]
-
-
-def _off_diagonal(audio: int, text: int) -> Tensor:
-    """(audio, text): 0 where sound and text are equally far along, towards 1 elsewhere."""
-    head = HEAD_FRAMES * tokens.FRAME
-    along = ((torch.arange(audio) - head) / max(1, audio - head)).clamp(0, 1)
-    place = (torch.arange(text) + 0.5) / text
-    return 1 - torch.exp(-((along[:, None] - place[None]) ** 2) / (2 * GUIDE_WIDTH**2))
-
-
-@torch.no_grad()
-def start_from_codec(base: Base, codec: Path) -> None:
-    """Codes that sound alike start as ids that are alike."""
-    weights = load_file(codec / "model.safetensors")
-    hidden = LLAMA["hidden_size"]
-    base.table.weight.normal_(std=0.02)
-    for slot, level in enumerate(LEVELS):
-        words = weights[f"quantizer.quantizers.{level}.codebook.weight"]
-        words = (words - words.mean(0)) / words.std()
-        turn = torch.linalg.qr(torch.randn(hidden, words.shape[1])).Q
-        rows = base.rows(tokens.slot_ids(slot).start, tokens.CODEBOOK)
-        rows.add_(0.1 * words @ turn.T * (hidden / words.shape[1]) ** 0.5 / 4)
-        rows.add_(0.05 * torch.randn(hidden))
-
-
-def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, list[float]]:
-    """Mean cross-entropy of the audio ids and the stop, and its parts by slot, in nats."""
-    hidden = torch.cat(
-        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
-    )
-    wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
-    slots = torch.cat([torch.arange(len(r.audio)) % tokens.FRAME for r in rows]).to(hidden.device)
-    parts, total = [], hidden.new_zeros((), dtype=torch.float32)
-    for slot in range(tokens.FRAME):
-        here = slots == slot
-        first = tokens.slot_ids(slot).start
-        logits = hidden[here] @ base.rows(first, tokens.CODEBOOK).T
-        target = wanted[here] - first
-        if slot == 0:
-            stop = hidden[here] @ base.rows(tokens.END_OF_SPEECH, 1).T
-            logits = torch.cat([logits, stop], dim=1)
-            target = torch.where(wanted[here] == tokens.END_OF_SPEECH, tokens.CODEBOOK, target)
-        loss = functional.cross_entropy(logits.float(), target, reduction="sum")
-        parts.append(loss.item() / max(1, int(here.sum())))
-        total = total + loss
-    return total / len(wanted), parts
-
-
-def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:
-    """Cross-entropy over every id at one position in eight; the unused ids count as one row."""
-    hidden = torch.cat(
-        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
-    )
-    wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
-    chosen = torch.rand(len(wanted), device=hidden.device) < FULL_SHARE
-    logits = (hidden[chosen] @ base.table.weight.T).float()
-    unused = tokens.VOCABULARY - len(base.ids)
-    logits = torch.cat([logits[:, :-1], logits[:, -1:] + np.log(unused)], dim=1)
-    return functional.cross_entropy(logits, base.row_of[wanted[chosen]])
 
 
 class Trainer:
@@ -262,8 +98,8 @@ class Trainer:
                 group["lr"] = self.plan.rate_at(self.step)
             optimiser.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.is_bf16):
-            ids, mask = _padded(rows, self.device)
-            states = self.base(_misled(ids), mask)
+            ids, mask = padded(rows, self.device)
+            states = self.base(misled(ids), mask)
             loss, parts = audio_loss(self.base, states, rows)
             full = full_loss(self.base, states, rows)
             pull = self.plan.guide_at(self.step)
@@ -282,7 +118,7 @@ class Trainer:
         """The averaged weights' loss on held-out clips, in nats an id."""
         sums, count = 0.0, 0
         for rows in batches:
-            states = self.average(*_padded(rows, self.device))
+            states = self.average(*padded(rows, self.device))
             number = sum(len(row.audio) for row in rows)
             sums += audio_loss(self.average, states, rows)[0].item() * number
             count += number
@@ -306,71 +142,15 @@ class Trainer:
         weights["ids"] = self.base.ids.cpu()
         save_file(weights, self.out / "base.part")
         (self.out / "base.part").replace(self.out / "base.safetensors")
-        (self.out / "config.json").write_text(json.dumps(LLAMA, indent=2) + "\n", encoding="utf-8")
+        (self.out / "config.json").write_text(
+            json.dumps(self.base.config, indent=2) + "\n", encoding="utf-8"
+        )
 
     @torch.no_grad()
     def _follow(self) -> None:
         keep = min(AVERAGE, (self.step + 1) / (self.step + 10))
         for mean, now in zip(self.average.parameters(), self.base.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-
-
-def split(spoken: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
-    """What is taught, and what is held out: whole lines, in all takes of them."""
-    lines = sorted({(clip.voice, clip.text) for clip in spoken})
-    order = np.random.default_rng(0).permutation(len(lines))
-    held = {lines[i] for i in order[: round(len(lines) * HELD_OUT)]}
-    return (
-        [clip for clip in spoken if (clip.voice, clip.text) not in held],
-        [clip for clip in spoken if (clip.voice, clip.text) in held],
-    )
-
-
-def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
-    """Clips as ids, in the order given."""
-    rows = []
-    for clip in spoken:
-        prompt = models.prompt_ids(tokenizer, clip.voice, clip.text, ())
-        audio = [*tokens.codes_to_tokens(clip.codes.astype(np.int64)), tokens.END_OF_SPEECH]
-        last = len(prompt) - len(tokens.PROMPT_TAIL)
-        head = len(tokenizer.encode(f"{clip.voice}:").ids) + len(tokens.PROMPT_HEAD)
-        rows.append(Row(prompt, audio, (head, last)))
-    return rows
-
-
-def batches(rows: list[Row], batch_tokens: int, seed: int) -> Iterator[list[Row]]:
-    """Endless batches of about equally long rows, every row once an epoch."""
-    rng = np.random.default_rng(seed)
-    while True:
-        jitter = rng.uniform(0.9, 1.1, len(rows))
-        order = np.argsort([len(row) * j for row, j in zip(rows, jitter, strict=True)])
-        epoch: list[list[Row]] = [[]]
-        for i in order:
-            longest = max([len(rows[i]), *map(len, epoch[-1])])
-            if longest * (len(epoch[-1]) + 1) > batch_tokens and epoch[-1]:
-                epoch.append([])
-            epoch[-1].append(rows[i])
-        rng.shuffle(epoch)
-        yield from epoch
-
-
-def _padded(rows: list[Row], device: str) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, rows))
-    ids = torch.full((len(rows), longest), tokens.PAD)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row.prompt + row.audio)
-        mask[i, : len(row)] = 1
-    return ids.to(device), mask.to(device)
-
-
-def _misled(ids: Tensor) -> Tensor:
-    """`ids` with some of the audio ids replaced by others of their slot."""
-    slot = torch.div(ids - tokens.AUDIO_BASE, tokens.CODEBOOK, rounding_mode="floor")
-    other = tokens.AUDIO_BASE + slot * tokens.CODEBOOK + torch.randint_like(ids, tokens.CODEBOOK)
-    is_audio = (ids >= tokens.AUDIO_BASE) & (ids < tokens.AUDIO_END)
-    is_wrong = is_audio & (torch.rand(ids.shape, device=ids.device) < WRONG_SHARE)
-    return torch.where(is_wrong, other, ids)
 
 
 def main() -> None:

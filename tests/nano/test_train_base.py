@@ -3,14 +3,17 @@
 import json
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import base_model
+import base_rows
 import numpy as np
 import pytest
 import torch
-import train_base
 import vocabulary
+from base_rows import Row, padded
 from tokenise import Spoken
 from torch.nn import functional
 from train_base import Plan, Trainer
@@ -19,7 +22,7 @@ from transformers import AutoModelForCausalLM
 from orpheus_clone import models, nano, tokens
 from orpheus_clone.models import BaseModel
 
-TINY = train_base.LLAMA | {
+TINY = base_model.LLAMA | {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 4,
@@ -27,7 +30,7 @@ TINY = train_base.LLAMA | {
     "num_key_value_heads": 2,
 }
 TOKENIZER = vocabulary.train(["ada: Hello there, you.", "ada: Good bye."] * 10)
-PLAN = Plan(steps=40, decay_steps=4, guide_steps=10, rate=3e-3, batch_tokens=400)
+PLAN = Plan(steps=40, decay_steps=4, guide_steps=40, rate=3e-3, batch_tokens=400)
 
 
 def spoken(count: int, frames: int = 10) -> list[Spoken]:
@@ -39,13 +42,13 @@ def spoken(count: int, frames: int = 10) -> list[Spoken]:
     ]
 
 
-def rows_of(clips: list[Spoken]) -> list[train_base.Row]:
-    return train_base.rows_of(clips, TOKENIZER)
+def rows_of(clips: list[Spoken]) -> list[Row]:
+    return base_rows.rows_of(clips, TOKENIZER)
 
 
 @pytest.fixture
 def trainer(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Trainer]:
-    monkeypatch.setattr(train_base, "LLAMA", TINY)
+    monkeypatch.setattr(base_model, "LLAMA", TINY)
 
     def make(out: Path) -> Trainer:
         out.mkdir(exist_ok=True)
@@ -60,13 +63,16 @@ def test_a_row_is_the_products_training_row_and_knows_where_its_text_lies() -> N
     prompt = models.prompt_ids(TOKENIZER, clip.voice, clip.text, ())
     whole = tokens.training_row(prompt, clip.codes.astype(np.int64))
     assert row.prompt + row.audio == whole.input_ids[:-1]
-    assert TOKENIZER.decode(row.prompt[slice(*row.text)]).strip() == "hello there, you."
+    text = row.prompt[row.text : row.text + len(row.places)]
+    assert TOKENIZER.decode(text).strip() == "hello there, you."
+    assert all(0 < here < after < 1 for here, after in pairwise(row.places))
+    assert row.places[0] == pytest.approx(len(" hello") / 2 / len(" hello there, you."))
 
 
 def test_a_line_is_held_out_in_all_its_takes_or_not_at_all() -> None:
     about = [("ada", f"Line {i}.") for i in range(100)]
     clips = [Spoken(*who, np.full((1, 7), take, np.uint16)) for take in range(3) for who in about]
-    taught, held = train_base.split(clips)
+    taught, held = base_rows.split(clips)
     assert len(held) == 6
     assert {clip.text for clip in held}.isdisjoint(clip.text for clip in taught)
     assert len(taught) + len(held) == 300
@@ -74,8 +80,8 @@ def test_a_line_is_held_out_in_all_its_takes_or_not_at_all() -> None:
 
 def test_what_misleads_is_of_the_same_slot_and_leaves_prompt_and_stop_alone() -> None:
     rows = rows_of(spoken(4, 40))
-    ids, _ = train_base._padded(rows, "cpu")
-    misled = train_base._misled(ids)
+    ids, _ = padded(rows, "cpu")
+    misled = base_rows.misled(ids)
     changed = ids != misled
     assert 0.09 < changed.sum() / (4 * 280) < 0.16
     assert ((ids[changed] - tokens.AUDIO_BASE) // 4096).equal(
@@ -86,7 +92,7 @@ def test_what_misleads_is_of_the_same_slot_and_leaves_prompt_and_stop_alone() ->
 
 def test_an_epoch_has_every_row_once_in_batches_of_one_size() -> None:
     rows = rows_of([*spoken(6, 4), *spoken(7, 11)])
-    source = train_base.batches(rows, 400, seed=1)
+    source = base_rows.batches(rows, 400, seed=1)
     seen: list[int] = []
     while len(seen) < len(rows):
         batch = next(source)
@@ -97,7 +103,7 @@ def test_an_epoch_has_every_row_once_in_batches_of_one_size() -> None:
 
 def test_a_row_longer_than_a_batch_is_a_batch() -> None:
     rows = rows_of(spoken(2, 60))
-    assert [len(next(train_base.batches(rows, 100, seed=0))) for _ in range(3)] == [1, 1, 1]
+    assert [len(next(base_rows.batches(rows, 100, seed=0))) for _ in range(3)] == [1, 1, 1]
 
 
 def test_the_loss_is_the_engines_a_slot_at_a_time(
@@ -106,8 +112,8 @@ def test_the_loss_is_the_engines_a_slot_at_a_time(
     base = trainer(tmp_path / "run").base
     rows = rows_of([*spoken(1, 3), *spoken(1, 2)])
     with torch.no_grad():
-        states = base(*train_base._padded(rows, "cpu"))
-        loss, parts = train_base.audio_loss(base, states, rows)
+        states = base(*padded(rows, "cpu"))
+        loss, parts = base_model.audio_loss(base, states, rows)
     by_hand = []
     for hidden, row in zip(states, rows, strict=True):
         for k, wanted in enumerate(row.audio):
@@ -120,7 +126,7 @@ def test_the_loss_is_the_engines_a_slot_at_a_time(
 
 
 def test_the_guide_wants_the_diagonal() -> None:
-    away = train_base._off_diagonal(49 + 70, 10)
+    away = base_model.off_diagonal(49 + 70, [(i + 0.5) / 10 for i in range(10)])
     assert away.shape == (119, 10)
     assert away[:49, 0].max() < 0.1  # before the first word, the first letter
     assert away[118, 9] < 0.1
@@ -134,7 +140,7 @@ def test_training_brings_every_loss_down(
     made, rows = trainer(tmp_path / "run"), rows_of(spoken(4))
     said = [made.learn(rows) for _ in range(30)]
     for name in ("loss", "full", "guide"):
-        first, last = said[0][name], said[9 if name == "guide" else -1][name]
+        first, last = said[0][name], said[-1][name]
         assert last < first, name
     assert all(math.isfinite(value) for step in said for value in step.values())
 
@@ -168,7 +174,7 @@ def test_what_is_saved_becomes_a_base_model_that_says_the_same(
     located = models.locate(str(out))
     assert (located.voices, located.is_random) == (nano.VOICES, False)
     whole: Any = AutoModelForCausalLM.from_pretrained(located.path, dtype=torch.float32)
-    ids, _ = train_base._padded(rows[:1], "cpu")
+    ids, _ = padded(rows[:1], "cpu")
     with torch.no_grad():
         kept = made.average.to(torch.bfloat16).to(torch.float32)
         ours = kept(ids, torch.ones_like(ids)) @ kept.table.weight[kept.row_of].T

@@ -1,0 +1,164 @@
+"""nano's base: a small Llama that stores the rows it uses, and its three losses.
+
+the slot is known        `audio_loss`: each slot's loss is over its own 4096 ids (and the stop
+                         id in slot 0), as the engine's slot mask decodes; `full_loss`: one
+                         position in eight takes it over every id, so that slots are told apart
+codes have neighbours    `start_from_codec`: an id's embedding starts as a rotation of its
+                         codeword in the codec
+text is read in order    `Base.guide_loss`: a head's attention to the text is pulled towards the
+                         diagonal (Tachibana et al. 2017, arXiv:1710.08969)
+most ids do not occur    one row stands for all ids that nano never says or hears
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from base_rows import Row
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from orpheus_clone import tokens
+
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "float32",
+    "vocab_size": tokens.VOCABULARY,
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 4096,
+    "rope_theta": 10_000.0,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "bos_token_id": tokens.BEGIN_OF_TEXT,
+    "eos_token_id": tokens.END_OF_SPEECH,
+    "pad_token_id": tokens.PAD,
+}
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+FULL_SHARE = 1 / 8
+GUIDE_WIDTH = 0.12
+"""Standard deviation of the diagonal, as a share of the text."""
+GUIDE_LAYER = 2
+HEAD_FRAMES = 7
+"""Frames of the stock voices' silence before the first word, about 600 ms."""
+LEVELS = (0, 1, 2, 2, 1, 2, 2)
+"""Which of the codec's codebooks a slot's codes are from."""
+
+
+class Base(nn.Module):
+    """The Llama, and one table of the rows that nano uses, for reading and for writing."""
+
+    def __init__(self, used_ids: list[int]) -> None:
+        super().__init__()
+        self.config = LLAMA
+        """Of the whole model, for config.json."""
+        self.body = LlamaModel(LlamaConfig(**LLAMA | dict.fromkeys(_IDS) | {"vocab_size": 1}))
+        self.table = nn.Embedding(len(used_ids) + 1, LLAMA["hidden_size"])
+        self.ids: Tensor
+        self.register_buffer("ids", torch.tensor(used_ids))
+        row_of = torch.full((tokens.VOCABULARY,), len(used_ids))
+        row_of[self.ids] = torch.arange(len(used_ids))
+        self.row_of: Tensor
+        self.register_buffer("row_of", row_of, persistent=False)
+        guide: Any = self.body.layers[GUIDE_LAYER].self_attn
+        guide.register_forward_pre_hook(self._see, with_kwargs=True)
+        self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(rows, length) ids to (rows, length, hidden) states."""
+        embedded = self.table(self.row_of[ids])
+        states: Tensor = self.body(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        return states
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """(count, hidden) of the ids from `first` on, which are all used."""
+        start = int(self.row_of[first])
+        return self.table.weight[start : start + count]
+
+    def guide_loss(self, rows: list[Row]) -> Tensor:
+        """How far from the diagonal the guided head's attention to the text lies, 0 to 1."""
+        assert self._seen is not None
+        states, (cos, sin) = self._seen
+        attention: Any = self.body.layers[GUIDE_LAYER].self_attn
+        size = attention.head_dim
+        query = functional.linear(states, attention.q_proj.weight[:size])[:, None]
+        key = functional.linear(states, attention.k_proj.weight[:size])[:, None]
+        query, key = apply_rotary_pos_emb(query, key, cos, sin)
+        losses = []
+        for i, row in enumerate(rows):
+            text = slice(row.text, row.text + len(row.places))
+            start = len(row.prompt) - 1
+            scores = query[i, 0, start : start + len(row.audio)] @ key[i, 0, text].T
+            weights = (scores.float() * size**-0.5).softmax(dim=-1)
+            away = off_diagonal(len(row.audio), row.places).to(weights.device)
+            losses.append((weights * away).sum(-1).mean())
+        return torch.stack(losses).mean()
+
+    def _see(self, _: nn.Module, __: Any, kwargs: dict[str, Any]) -> None:
+        self._seen = kwargs["hidden_states"], kwargs["position_embeddings"]
+
+
+def off_diagonal(audio: int, places: list[float]) -> Tensor:
+    """(audio, places): 0 where sound and text are equally far along, towards 1 elsewhere."""
+    head = HEAD_FRAMES * tokens.FRAME
+    along = ((torch.arange(audio) - head) / max(1, audio - head)).clamp(0, 1)
+    return 1 - torch.exp(-((along[:, None] - torch.tensor(places)) ** 2) / (2 * GUIDE_WIDTH**2))
+
+
+@torch.no_grad()
+def start_from_codec(base: Base, codec: Path) -> None:
+    """Codes that sound alike start as ids that are alike."""
+    weights = load_file(codec / "model.safetensors")
+    hidden = LLAMA["hidden_size"]
+    base.table.weight.normal_(std=0.02)
+    for slot, level in enumerate(LEVELS):
+        words = weights[f"quantizer.quantizers.{level}.codebook.weight"]
+        words = (words - words.mean(0)) / words.std()
+        turn = torch.linalg.qr(torch.randn(hidden, words.shape[1])).Q
+        rows = base.rows(tokens.slot_ids(slot).start, tokens.CODEBOOK)
+        rows.add_(0.1 * words @ turn.T * (hidden / words.shape[1]) ** 0.5 / 4)
+        rows.add_(0.05 * torch.randn(hidden))
+
+
+def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, list[float]]:
+    """Mean cross-entropy of the audio ids and the stop, and its parts by slot, in nats."""
+    hidden = torch.cat(
+        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
+    )
+    wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
+    slots = torch.cat([torch.arange(len(r.audio)) % tokens.FRAME for r in rows]).to(hidden.device)
+    parts, total = [], hidden.new_zeros((), dtype=torch.float32)
+    for slot in range(tokens.FRAME):
+        here = slots == slot
+        first = tokens.slot_ids(slot).start
+        logits = hidden[here] @ base.rows(first, tokens.CODEBOOK).T
+        target = wanted[here] - first
+        if slot == 0:
+            stop = hidden[here] @ base.rows(tokens.END_OF_SPEECH, 1).T
+            logits = torch.cat([logits, stop], dim=1)
+            target = torch.where(wanted[here] == tokens.END_OF_SPEECH, tokens.CODEBOOK, target)
+        loss = functional.cross_entropy(logits.float(), target, reduction="sum")
+        parts.append(loss.item() / max(1, int(here.sum())))
+        total = total + loss
+    return total / len(wanted), parts
+
+
+def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:
+    """Cross-entropy over every id at one position in eight; the unused ids count as one row."""
+    hidden = torch.cat(
+        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
+    )
+    wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
+    chosen = torch.rand(len(wanted), device=hidden.device) < FULL_SHARE
+    logits = (hidden[chosen] @ base.table.weight.T).float()
+    unused = tokens.VOCABULARY - len(base.ids)
+    logits = torch.cat([logits[:, :-1], logits[:, -1:] + np.log(unused)], dim=1)
+    return functional.cross_entropy(logits, base.row_of[wanted[chosen]])
