@@ -298,7 +298,7 @@ def serve(
             screen.result({"url": url}, "speaking")
             screen.say(f'try: orpheus-clone say "Hello." --voice VOICE --server {url}')
 
-        asyncio.run(run(located, settings, ready))
+        asyncio.run(run(located, settings, ready, screen.say))
 
 
 @app.command()
@@ -333,7 +333,8 @@ def say(
         check_is_known(voice, base, run)
         located = _locate(base_of(run) or base, screen)
         with screen.wait("starting an engine, and speaking"):
-            samples = asyncio.run(here(text, voice, run, located, _engine(engine)))
+            speaking = here(text, voice, run, located, _engine(engine), screen.say)
+            samples = asyncio.run(speaking)
     audio.write(output, samples)
     seconds = round(len(samples) / SAMPLE_RATE, 3)
     screen.result({"voice": voice, "seconds": seconds, "output": str(output)})

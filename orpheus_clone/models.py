@@ -133,10 +133,12 @@ def locate(name: str, say: Callable[[str], None] = lambda _: None) -> BaseModel:
 def optimise(base: BaseModel, out: Path) -> BaseModel:
     """Write `base` with a short head into the directory `out`; see optimised.py.
 
-    Adapters made for `base` fit it. RecipeError if it has a short head already.
+    Adapters made for `base` fit it. RecipeError if it has a short head already, or if `out` holds
+    something else.
     """
     if base.has_audio_head:
         raise RecipeError(f"{base.path} is optimised already")
+    layout.check_is_ours(out, (out,) if _is_optimised(out) else (), "optimised base model")
     with layout.atomic_dir(out) as temporary:
         optimised.write(base.path, temporary)
         shutil.copyfile(base.path / "tokenizer.json", temporary / "tokenizer.json")
@@ -227,6 +229,11 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
         "is_random": bool(facts["is_random"]),
         "has_audio_head": "source_digest" in facts,
     }
+
+
+def _is_optimised(path: Path) -> bool:
+    facts = path / "base.json"
+    return facts.is_file() and "source_digest" in layout.read_json(facts, "remove it")
 
 
 def _check_vocabulary(path: Path) -> None:

@@ -64,7 +64,10 @@ def write(base: Path, out: Path) -> None:
     tensors = dict(_tensors(base))
     table = tensors.get(EMBEDDING)
     if table is None or table.shape[0] != tokens.VOCABULARY:
-        raise ArtifactError(f"{base}: {EMBEDDING} has not {tokens.VOCABULARY} rows")
+        raise ArtifactError(
+            f"{base}: {EMBEDDING} has not {tokens.VOCABULARY} rows, so no short head can be made "
+            "of it; --engine hf speaks with the model as it is"
+        )
     row = (table.end - table.start) // tokens.VOCABULARY
     head = tensors.pop(HEAD, table)
     pieces: dict[str, list[_Tensor]] = {name: [tensor] for name, tensor in tensors.items()}

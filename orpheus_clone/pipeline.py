@@ -72,8 +72,9 @@ def clone(
     """Recordings to a voice, published if a place is given; GateFailed where a gate failed."""
     from orpheus_clone.prepare.run import prepare
     from orpheus_clone.publish.run import publish
-    from orpheus_clone.train.run import is_done, train
+    from orpheus_clone.train.run import check_can_learn, is_done, train
 
+    check_can_learn(base)
     data, run = PreparedDir(out / "data"), RunDir(out / "run")
     done: list[str] = []
     with screen.bar("prepare") as bar:
@@ -135,7 +136,7 @@ async def evaluate_run(
     if read_key(run) == key and not is_forced:
         return False
     with screen.wait(f"starting the {resolve(engine_name)} engine"):
-        engine = open_engine(engine_name, base)
+        engine = open_engine(engine_name, base, say=screen.say)
     try:
         with screen.bar("eval") as bar:
             await evaluate(run, Speaker(engine, Codec(base.codec_path), base), recipe, bar)

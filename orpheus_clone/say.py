@@ -1,5 +1,6 @@
 """say: one text to samples, through a node or on this machine."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,19 @@ def check_is_known(voice: str, base: str, run: Path | None) -> None:
 
 
 async def here(
-    text: str, voice: str, run: Path | None, base: BaseModel, engine_name: EngineName
+    text: str,
+    voice: str,
+    run: Path | None,
+    base: BaseModel,
+    engine_name: EngineName,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Waveform:
-    """Samples of `text` spoken on this machine, with a run's adapter or in a stock voice."""
+    """Samples of `text` spoken on this machine, with a run's adapter or in a stock voice.
+
+    `say` is told before anything that takes long.
+    """
     speaking = _voice(voice, run, base)
-    engine = open_engine(engine_name, base)
+    engine = open_engine(engine_name, base, say=say)
     try:
         speaker = Speaker(engine, Codec(base.codec_path), base)
         if speaking.adapter is not None:

@@ -1,6 +1,7 @@
 """A checkpoint with a short head says what the stock one says, in turned ids."""
 
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from orpheus_clone import models, optimised, tokens
+from orpheus_clone.engine.base import Request
+from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import ArtifactError, RecipeError
 from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Sampling
 from tests.commands import run
+from tests.engine.conftest import GREEDY, ids_of
 
 IDS = st.integers(0, tokens.VOCABULARY - 1)
 
@@ -98,6 +103,29 @@ def test_its_logits_are_the_stock_ones(base: BaseModel, short: BaseModel) -> Non
     assert torch.equal(heard, wanted) or torch.allclose(heard, wanted, atol=1e-5)
 
 
+async def test_the_reference_engine_says_the_same_through_it(
+    base: BaseModel, short: BaseModel
+) -> None:
+    prompt = models.prompt_ids(base.tokenizer(), "ada", "Hello.", base.tags)
+    for sampling in (GREEDY, Sampling(temperature=0.0, repetition_penalty=1.3)):
+        said = []
+        for one in (base, short):
+            engine = HfEngine(one)
+            said.append(await ids_of(engine, Request(prompt, sampling, 6)))
+            await engine.close()
+        assert len(said[0]) >= tokens.FRAME
+        assert said[0] == said[1]
+
+
+def test_nothing_is_trained_on_it(recordings: Path, short: BaseModel, tmp_path: Path) -> None:
+    out = tmp_path / "jack"
+    where = ["--voice", "jack", "--base", str(short.path), "--out", str(out)]
+    done = run("clone", str(recordings), *where)
+    assert done.code == RecipeError.exit_code
+    assert "the voice fits both" in done.said
+    assert not out.exists()
+
+
 def test_it_is_written_in_little_memory(base: BaseModel, tmp_path: Path) -> None:
     tracemalloc.start()
     optimised.write(base.path, tmp_path)
@@ -112,6 +140,27 @@ def test_one_that_is_optimised_is_not_optimised_again(short: BaseModel, tmp_path
     assert models.fast(short) is short
 
 
+def test_a_directory_that_holds_something_else_is_left_as_it_is(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(RecipeError, match=r"holds thesis\.txt and is no optimised base model"):
+        models.optimise(base, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_base_model_does_not_replace_itself(base: BaseModel, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(base.path, tmp_path / "own"))
+    before = sorted(path.name for path in own.iterdir())
+    with pytest.raises(RecipeError, match="is no optimised base model"):
+        models.optimise(models.locate(str(own)), own)
+    assert sorted(path.name for path in own.iterdir()) == before
+
+
+def test_an_optimised_one_may_be_written_again(short: BaseModel, base: BaseModel) -> None:
+    assert models.optimise(base, short.path) == short
+
+
 def test_the_cache_holds_it_once(base: BaseModel) -> None:
     said: list[str] = []
     first = models.fast(base, said.append)
@@ -122,7 +171,7 @@ def test_the_cache_holds_it_once(base: BaseModel) -> None:
 
 def test_another_vocabulary_is_refused(base: BaseModel, tmp_path: Path) -> None:
     save_file({optimised.EMBEDDING: torch.zeros(10, 4)}, tmp_path / "model.safetensors")
-    with pytest.raises(ArtifactError, match="has not 156940 rows"):
+    with pytest.raises(ArtifactError, match=r"has not 156940 rows.*--engine hf"):
         optimised.write(tmp_path, tmp_path)
 
 

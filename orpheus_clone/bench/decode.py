@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus_clone import models, tokens
+from orpheus_clone import layout, models, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bench import Result
 from orpheus_clone.bench.player import Player, play
@@ -28,6 +28,7 @@ from orpheus_clone.codec.stream import StreamDecoder, decoded
 from orpheus_clone.codec.window import FRAMES, LATENTS, LEFT_FRAMES, RIGHT_FRAMES, Window
 from orpheus_clone.engine import open_engine
 from orpheus_clone.engine.base import Request
+from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 from orpheus_clone.speech import max_frames
 from orpheus_clone.tokens import FRAME_SAMPLES, Codes
@@ -42,29 +43,18 @@ LENGTHS = range(1, 51)
 ROUNDS = 5
 UPSTREAM_FRAMES = 4
 
-FULL_SIZE: dict[str, Any] = {
-    "sampling_rate": tokens.SAMPLE_RATE,
-    "encoder_dim": 48,
-    "encoder_rates": [2, 4, 8, 8],
-    "decoder_dim": 1024,
-    "decoder_rates": [8, 8, 4, 2],
-    "attn_window_size": None,
-    "codebook_size": tokens.CODEBOOK,
-    "codebook_dim": 8,
-    "vq_strides": [4, 2, 1],
-    "noise": True,
-    "depthwise": True,
-}
-"""snac_24khz's config.json; its speed does not depend on its weights."""
+FULL_SIZE = {"encoder_dim": 48, "decoder_dim": 1024}
+"""How snac_24khz's config.json differs from nano's; its speed does not depend on its weights."""
 
 
 def run() -> Result:
     """Keys: see the module; `codec_speedup_N` is upstream's ms a frame over ours, N streams."""
-    codec = Codec(models.locate("nano").codec_path, is_silent=True)
-    codes = spoken_codes()
+    base = models.locate("nano")
+    codec = Codec(base.codec_path, is_silent=True)
+    codes = spoken_codes(base)
     line = {"bench": "decode", "model": "nano", **_quality(codec, codes)}
     rows: list[dict[str, Any]] = []
-    for name, sized in (("nano", codec), ("24 kHz", full_size())):
+    for name, sized in (("nano", codec), ("24 kHz", full_size(base.codec_path))):
         for streams in STREAMS:
             upstream_s, ours_s = _seconds_a_frame(sized, codes, streams)
             rows.append(
@@ -81,11 +71,10 @@ def run() -> Result:
     return Result(rows, line)
 
 
-def spoken_codes() -> Codes:
-    """What nano's first stock voice makes of a sentence, (frames, 7)."""
+def spoken_codes(base: BaseModel) -> Codes:
+    """What the first stock voice makes of a sentence, (frames, 7)."""
 
     async def speak() -> list[int]:
-        base = models.locate("nano")
         engine = open_engine("hf", base)
         try:
             prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags)
@@ -98,17 +87,18 @@ def spoken_codes() -> Codes:
     return tokens.tokens_to_codes(asyncio.run(speak()))
 
 
-def full_size() -> Codec:
-    """A codec of snac_24khz's size, in random weights."""
+def full_size(small: Path) -> Codec:
+    """A codec of snac_24khz's size, in random weights; `small` is nano's."""
     import torch
     from safetensors.torch import save
     from snac import SNAC
 
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        weights = {k: v.contiguous() for k, v in SNAC(**FULL_SIZE).state_dict().items()}
+        size = layout.read_json(small / "config.json", "fetch the base model again") | FULL_SIZE
+        weights = {k: v.contiguous() for k, v in SNAC(**size).state_dict().items()}
         (Path(folder) / "model.safetensors").write_bytes(save(weights))
-        (Path(folder) / "config.json").write_text(json.dumps(FULL_SIZE), encoding="utf-8")
+        (Path(folder) / "config.json").write_text(json.dumps(size), encoding="utf-8")
         return Codec(Path(folder), is_silent=True)
 
 

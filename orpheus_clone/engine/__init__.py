@@ -4,6 +4,7 @@
 transformers and PEFT, a few lines, for machines without vLLM and for parity tests.
 """
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -23,11 +24,17 @@ def resolve(name: EngineName) -> Literal["vllm", "hf"]:
 
 
 def open_engine(
-    name: EngineName, base: BaseModel, *, max_adapters: int = 4, max_rank: int = 16
+    name: EngineName,
+    base: BaseModel,
+    *,
+    max_adapters: int = 4,
+    max_rank: int = 16,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Engine:
     """A loaded engine; "auto" is vllm where it is installed, else hf.
 
-    Starting vLLM takes half a minute on a CPU and longer with large weights. Close it.
+    Starting vLLM takes half a minute on a CPU and longer with large weights, and the first time
+    `models.fast` writes gigabytes: `say` is told. Close it.
     """
     if resolve(name) == "vllm":
         if find_spec("vllm") is None:
@@ -37,7 +44,7 @@ def open_engine(
             )
         from orpheus_clone.engine.vllm import VllmEngine
 
-        return VllmEngine(models.fast(base), max_adapters=max_adapters, max_rank=max_rank)
+        return VllmEngine(models.fast(base, say), max_adapters=max_adapters, max_rank=max_rank)
     from orpheus_clone.engine.hf import HfEngine
 
     return HfEngine(base)

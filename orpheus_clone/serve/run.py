@@ -53,14 +53,22 @@ class Settings:
     node_url: str | None
 
 
-async def serve(base: BaseModel, settings: Settings, ready: Callable[[str], None]) -> None:
-    """Run a node until it is told to stop; `ready` gets its URL once it speaks."""
+async def serve(
+    base: BaseModel,
+    settings: Settings,
+    ready: Callable[[str], None],
+    say: Callable[[str], None],
+) -> None:
+    """Run a node until it is told to stop; `ready` gets its URL once it speaks.
+
+    `say` is told before anything that takes long.
+    """
     keys = Keys.from_environment()
     check_host(settings.host, keys)
     check_reachable(settings)
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         url = f"http://{_in_url(settings.host)}:{listening.getsockname()[1]}"
-        engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters)
+        engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters, say=say)
         try:
             speaker = Speaker(engine, Codec(base.codec_path), base)
             await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)

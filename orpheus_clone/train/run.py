@@ -6,7 +6,7 @@ Killed anywhere, it goes on from the last checkpoint; finished, it does nothing.
 from orpheus_clone import layout
 from orpheus_clone import recipe as recipes
 from orpheus_clone.engine.base import hardware_name
-from orpheus_clone.errors import ArtifactError
+from orpheus_clone.errors import ArtifactError, RecipeError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Recipe
@@ -38,6 +38,7 @@ def train(
     """Fit an adapter to a prepared corpus; returns the stamp that says how."""
     import torch
 
+    check_can_learn(base)
     prepared = data.stamp()
     out.check_is_ours()
     _check_base(data, base)
@@ -83,6 +84,15 @@ def train(
     del loop
     _free_gpu()
     return stamp
+
+
+def check_can_learn(base: BaseModel) -> None:
+    """RecipeError for a base that can only speak: adapters are trained on the stock one."""
+    if base.has_audio_head:
+        raise RecipeError(
+            f"{base.path} is {base.name} with a short head, which is for speaking: train with "
+            "--base and the stock model; the voice fits both"
+        )
 
 
 def _free_gpu() -> None:
