@@ -27,7 +27,7 @@ import tokenise
 import torch
 import vocabulary
 from base_model import FULL_SHARE, Base, audio_loss, full_loss, start_from_codec
-from base_rows import Row, batches, misled, padded, rows_of, split
+from base_rows import Row, batches, joined, misled, padded, rows_of, split
 from rich.progress import Progress
 from safetensors.torch import save_file
 from tokenise import Spoken
@@ -161,9 +161,11 @@ def main() -> None:
     spoken = list(tokenise.read(args.tokens))
     tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
     trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
-    taught, held = (rows_of(part, tokenizer) for part in split(spoken))
+    known, unknown = split(spoken)
+    taught = rows_of(known + joined(known, seed=trainer.step), tokenizer)
+    held = rows_of(unknown, tokenizer)
     judged = [held[start : start + 8] for start in range(0, len(held), 8)]
-    print(f"{len(taught)} clips, {sum(map(len, taught))} ids; from step {trainer.step}", flush=True)
+    print(f"{len(taught)} rows, {sum(map(len, taught))} ids; from step {trainer.step}", flush=True)
     source = batches(taught, plan.batch_tokens, seed=trainer.step)
     until = time.monotonic() + args.minutes * 60
     with Progress() as progress, (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:

@@ -78,6 +78,17 @@ def test_a_line_is_held_out_in_all_its_takes_or_not_at_all() -> None:
     assert len(taught) + len(held) == 300
 
 
+def test_two_clips_of_one_voice_are_one_that_goes_on() -> None:
+    ada, ben = spoken(5), [Spoken("ben", c.text, c.codes) for c in spoken(4, 12)]
+    pairs = base_rows.joined(ada + ben, seed=0)
+    assert [pair.voice for pair in pairs] == ["ada", "ada", "ben", "ben"]
+    assert [len(pair.codes) for pair in pairs] == [16, 16, 20, 20]
+    assert all(pair.text.count(".") == 2 for pair in pairs)
+    assert any((pairs[0].codes[:10] == clip.codes).all() for clip in ada)
+    assert any((pairs[0].codes[10:] == clip.codes[4:]).all() for clip in ada)
+    assert base_rows.joined(ada, seed=1)[0].codes.tolist() != pairs[0].codes.tolist()
+
+
 def test_what_misleads_is_of_the_same_slot_and_leaves_prompt_and_stop_alone() -> None:
     rows = rows_of(spoken(4, 40))
     ids, _ = padded(rows, "cpu")
