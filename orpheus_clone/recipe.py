@@ -96,7 +96,9 @@ class Sampling(_Section):
     repetition_penalty: float = Field(1.1, ge=1, le=2)
     """Of what was said in the last two seconds. Below 1.1 the stock model loops."""
     max_seconds: float = Field(20.0, gt=0, le=60)
-    """An utterance that has not stopped by then is cut."""
+    """An utterance that has not stopped by then is cut; by how long its text may take, if less."""
+    context: bool = True
+    """An utterance goes on from the text and the sound of the one before, so that they join."""
 
 
 class Gates(_Section):

@@ -1,4 +1,4 @@
-"""Where speech starts and ends in a clip: one definition, for prepare (trim) and eval (measure).
+"""Where speech starts and ends: one definition, for prepare (trim), eval (measure), serve (drop).
 
 Levels are RMS in dBFS over 10 ms windows, 5 ms apart, after removal of DC. Two thresholds, both
 relative to the clip, tell speech from what lies around it:
@@ -37,10 +37,14 @@ EDGE_ABOVE_FLOOR_DB = 6.0
 EDGE_BELOW_LOUD_DB = 35.0
 FLOOR_MS = 50.0
 CORE_RUN_MS = 40.0
+BEGINNING_RUN_MS = 15.0
 EDGE_REACH_MS = 150.0
 SILENT_DBFS = -50.0
 """A clip whose loud windows stay below this holds no speech."""
 
+HEARD_DBFS = (-45.0, -35.0)
+"""Before a stream has been loud nobody knows how loud it will be. Speech lies above its floor by
+`CORE_ABOVE_FLOOR_DB`; nothing below the first of these is speech, and all above the second is."""
 _DIGITAL_SILENCE_DBFS = -120.0
 
 
@@ -100,6 +104,58 @@ def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:
     onset_ms = 0.0 if first == 0 else first * HOP_MS + WINDOW_MS / 2
     offset_ms = min(clip_ms, last * HOP_MS + WINDOW_MS / 2)
     return SpeechSpan(onset_ms, clip_ms if last == len(db) - 1 else offset_ms, clip_ms)
+
+
+class HeadTrim:
+    """A stream without the silence before its speech, let through as soon as somebody speaks."""
+
+    def __init__(self, rate: int, *, keep_ms: float, limit_ms: float) -> None:
+        """`keep_ms` stay before the speech; no more than `limit_ms` are dropped."""
+        self._rate = rate
+        self._keep = round(rate * keep_ms / 1000)
+        self._limit = round(rate * limit_ms / 1000)
+        self._held = np.zeros(0, np.float32)
+        self._is_open = False
+        self.dropped = 0
+        """Samples."""
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What may be heard now, of shape (n,); often nothing before the speech."""
+        if self._is_open:
+            return samples
+        self._held = np.concatenate([self._held, samples])
+        onset = self._onset()
+        if onset is None and len(self._held) < self._limit + self._keep:
+            return np.zeros(0, np.float32)
+        return self._open(len(self._held) if onset is None else onset)
+
+    def finish(self) -> NDArray[np.float32]:
+        """What is left where nobody has spoken: all of it."""
+        return np.zeros(0, np.float32) if self._is_open else self._open(0)
+
+    def _open(self, onset: int) -> NDArray[np.float32]:
+        self._is_open = True
+        self.dropped = min(max(0, onset - self._keep), self._limit)
+        return self._held[self.dropped :]
+
+    def _onset(self) -> int | None:
+        """The sample where speech begins, once it is there."""
+        if len(self._held) < self._rate * CORE_RUN_MS / 1000:
+            return None
+        db = levels_dbfs(self._held, self._rate)
+        floor = _floor(db)
+        core = float(np.clip(floor + CORE_ABOVE_FLOOR_DB, *HEARD_DBFS))
+        runs = [
+            (start, end)
+            for start, end in _runs(db >= core, round(BEGINNING_RUN_MS / HOP_MS))
+            # At the end of what has come, a run may be the beginning of a longer one.
+            if end == len(db) or (end - start) * HOP_MS >= CORE_RUN_MS
+        ]
+        if not runs:
+            return None
+        edge = min(core, max(floor + EDGE_ABOVE_FLOOR_DB, HEARD_DBFS[0] - CORE_BELOW_LOUD_DB))
+        first = _extend(db >= edge, runs[0][0], -1, round(EDGE_REACH_MS / HOP_MS))
+        return round(first * HOP_MS * self._rate / 1000)
 
 
 def _floor(db: NDArray[np.float64]) -> float:

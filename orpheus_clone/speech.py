@@ -1,11 +1,15 @@
-"""Text and voice to sound, as tokens come: the one path that eval, say and serve all run.
+"""Text and voice to sound, as both come: the one path that eval, say and serve all run.
 
-    text ─▶ utterances ─▶ prompt ids ─▶ engine ─▶ tokens ─▶ StreamDecoder ─▶ Chunk, Chunk, …
-                                                                │  ▲
-                                                            BatchDecoder: all streams, one codec
+    Script ─▶ utterance ─▶ prompt ids ─▶ engine ─▶ tokens ─▶ StreamDecoder ─▶ Chunk, Chunk, …
+                 ▲                                   │           │  ▲
+                 └── its text and tokens are what ───┘       BatchDecoder: all streams, one codec
+                     the next one goes on from
 
-A text longer than the model speaks well in one go is cut into utterances, spoken one after the
-other. Samples out are frames x 2048 for every utterance, short ones included.
+A text is spoken in utterances of a length that the model speaks well, one after the other and
+without end. Each is asked for as the rest of a longer one, `[both texts] [the sound so far]`, so
+that its pitch and pace go on; the stop id, which ended the first, is left out.
+
+Samples out are frames x 2048 in all, less the silence that is dropped before the speech.
 """
 
 import asyncio
@@ -13,6 +17,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +31,22 @@ from orpheus_clone.engine.base import Delta, Engine, Finish, Request
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
+from orpheus_clone.runaway import Runaway, Watch
+from orpheus_clone.script import LONGEST, Script
+from orpheus_clone.silence import HeadTrim
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+Ending = Finish | Runaway
+"""Why an utterance ended: by itself, at its limit, or cut because the voice had lost its way."""
+
+HEAD_MS = 30.0
+"""Silence that is left before the first word; `prepare` teaches 50."""
+PAUSE_MS = 250.0
+"""Silence that is left before the first word of an utterance that does not go on from another."""
+LONGEST_HEAD_MS = 1500.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +64,10 @@ class Chunk:
 
     samples: Waveform
     tokens: int
-    finish: Finish | None = None
-    """Set on the last chunk of each utterance."""
+    finish: Ending | None = None
+    """Set on the chunk that ends an utterance."""
+    dropped: int = 0
+    """Samples of silence that were left out before these."""
 
 
 class Speaker:
@@ -56,29 +79,43 @@ class Speaker:
         self._decoder = BatchDecoder(codec)
         self._tokenizer = base.tokenizer()
 
-    def plan(self, spoken: str, voice: Voice) -> list[list[int]]:
-        """The prompts that `spoken` becomes; raises TextError before any sound is made."""
-        cleaned = text.clean(spoken, self.base.tags)
-        return [
-            models.prompt_ids(self._tokenizer, voice.name, piece, self.base.tags)
-            for piece in text.utterances(cleaned)
-        ]
+    def script(self, spoken: str) -> Script:
+        """A text that is all there; TextError, before any sound is made, if it cannot be said."""
+        text.clean(spoken, self.base.tags)
+        return Script.of(spoken, self.base.language)
 
     async def speak(
         self,
-        spoken: str,
+        spoken: str | Script,
         voice: Voice,
         *,
         seed: int | None = None,
         max_seconds: float | None = None,
     ) -> AsyncGenerator[Chunk, None]:
-        """Sound of `spoken`, as it comes; closing the iterator stops the engine's work at once."""
-        frames = max_frames(max_seconds or voice.sampling.max_seconds)
-        for prompt in self.plan(spoken, voice):
-            request = Request(prompt, voice.sampling, frames, voice.adapter, seed)
-            async with aclosing(self._utterance(request)) as chunks:
+        """Sound of `spoken`, as it comes; closing the iterator stops the engine's work at once.
+
+        A `Script` may still be being written; TextError where it turns out to hold what cannot be
+        said.
+        """
+        script = self.script(spoken) if isinstance(spoken, str) else spoken
+        stream = StreamDecoder()
+        before: _Utterance | None = None
+        while (piece := await script.next()) is not None:
+            if not text.is_spoken(piece, self.base.tags):
+                continue
+            utterance = _Utterance(piece, before, voice.sampling.context)
+            seconds = min(max_seconds or voice.sampling.max_seconds, text.longest_s(piece))
+            prompt = utterance.prompt(self._tokenizer, voice.name, self.base.tags)
+            request = Request(prompt, voice.sampling, max_frames(seconds), voice.adapter, seed)
+            stream.begin(utterance.trim)
+            async with aclosing(self._sound(request, utterance, stream, script)) as chunks:
                 async for chunk in chunks:
                     yield chunk
+            before = utterance
+        stream.finish()
+        rest = stream.joined([])
+        if len(rest):
+            yield Chunk(rest, 0)
 
     async def say(
         self,
@@ -94,18 +131,72 @@ class Speaker:
         ) as chunks:
             return np.concatenate([chunk.samples async for chunk in chunks])
 
-    async def _utterance(self, request: Request) -> AsyncGenerator[Chunk, None]:
-        stream = StreamDecoder()
+    async def _sound(
+        self, request: Request, utterance: "_Utterance", stream: StreamDecoder, script: Script
+    ) -> AsyncGenerator[Chunk, None]:
+        watch = Watch()
         async with (
             aclosing(self.engine.generate(request)) as deltas,
             aclosing(_with_wakes(deltas, stream)) as events,
         ):
             async for delta in events:
                 stream.push(delta.tokens)
-                if delta.finish is not None:
-                    stream.finish()
+                utterance.tokens += delta.tokens
+                utterance.ending = delta.finish
+                if utterance.ending is not None:
+                    _end(stream, script)
                 samples = stream.joined(await self._decoder.decode(stream.due()))
-                yield Chunk(samples, len(delta.tokens), delta.finish)
+                if utterance.ending is None and (lost := watch.look(delta.tokens, samples)):
+                    utterance.ending = lost
+                    stream.cut()
+                    _end(stream, script)
+                    last = stream.joined(await self._decoder.decode(stream.due()))
+                    samples = np.concatenate([samples, last])
+                yield Chunk(samples, len(delta.tokens), utterance.ending, utterance.newly_dropped())
+                if utterance.ending is not None:
+                    return
+
+
+class _Utterance:
+    """One that is being spoken, and what it goes on from."""
+
+    def __init__(self, spoken: str, before: "_Utterance | None", may_go_on: bool) -> None:
+        self.text = spoken
+        self.tokens: list[int] = []
+        self.ending: Ending | None = None
+        goes_on = (
+            may_go_on
+            and before is not None
+            and before.ending == "stop"
+            and len(before.text) + 1 + len(spoken) <= LONGEST
+        )
+        self._context = before if goes_on else None
+        self.trim: HeadTrim | None = None
+        if not goes_on:
+            keep_ms = HEAD_MS if before is None else PAUSE_MS
+            self.trim = HeadTrim(tokens.SAMPLE_RATE, keep_ms=keep_ms, limit_ms=LONGEST_HEAD_MS)
+        self._dropped = 0
+
+    def prompt(self, tokenizer: "Tokenizer", name: str, tags: tuple[str, ...]) -> list[int]:
+        """What the model goes on from."""
+        if self._context is None:
+            return models.prompt_ids(tokenizer, name, self.text, tags)
+        both = f"{self._context.text} {self.text}"
+        return models.prompt_ids(tokenizer, name, both, tags) + self._context.tokens
+
+    def newly_dropped(self) -> int:
+        """Samples of silence that were dropped since the last call."""
+        dropped = self.trim.dropped if self.trim else 0
+        newly, self._dropped = dropped - self._dropped, dropped
+        return newly
+
+
+def _end(stream: StreamDecoder, script: Script) -> None:
+    """What has come of the utterance is all of it, and perhaps of the stream."""
+    if script.is_over:
+        stream.finish()
+    else:
+        stream.pause()
 
 
 async def _with_wakes(

@@ -1,4 +1,4 @@
-"""Text that is to be spoken: cleaned, checked, and cut into utterances.
+"""Text that is to be spoken: cleaned, checked, and how long it may take.
 
 Nothing is dropped in silence: a text that holds control tokens or nothing to say is refused.
 """
@@ -8,13 +8,13 @@ import unicodedata
 
 from orpheus_clone.errors import TextError
 
-MAX_UTTERANCE_CHARS = 220
-"""About 15 s of speech at 15 characters a second: inside what clips of 20 s taught the voice."""
+LETTERS_A_SECOND = 6.0
+LETTERS_OF_A_SYMBOL = 5
+LETTERS_OF_A_TAG = 20
+SILENCE_S = 2.0
 
 _CONTROL_TOKEN = re.compile(r"<\|[^|>]{0,64}\|>|<custom_token_\d+>")
 _TAG = re.compile(r"<([a-z]{2,16})>")
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|(?<=[。！？])")
-_CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[，、；：])\s*")
 
 
 def clean(text: str, tags: tuple[str, ...] = ()) -> str:
@@ -29,57 +29,30 @@ def clean(text: str, tags: tuple[str, ...] = ()) -> str:
     control = next((c for c in line if unicodedata.category(c) in ("Cc", "Cs")), None)
     if control is not None:
         raise TextError(f"the text contains the control character {control!r}; take it out")
-    known_tag = any(tag in tags for tag in _TAG.findall(line))
-    if not known_tag and not any(unicodedata.category(c)[0] in "LN" for c in _TAG.sub("", line)):
+    if not is_spoken(line, tags):
         raise TextError(f"there is nothing to say in {text[:60]!r}: it has no letter and no digit")
     return line
 
 
-def utterances(text: str, longest: int = MAX_UTTERANCE_CHARS) -> list[str]:
-    """Cleaned text cut into pieces of at most `longest` characters, none empty.
+def is_spoken(line: str, tags: tuple[str, ...] = ()) -> bool:
+    """Whether there is anything to say in it: a letter, a digit or a tag that the base knows."""
+    if any(tag in tags for tag in _TAG.findall(line)):
+        return True
+    return any(unicodedata.category(c)[0] in "LN" for c in _TAG.sub("", line))
 
-    Sentences are packed together while they fit; one that is too long is cut after a comma, and
-    failing that at a space. Joined by spaces, the pieces hold every word of the text in order.
+
+def longest_s(spoken: str) -> float:
+    """Seconds that no voice needs to say `spoken`: what goes on longer has lost its way.
+
+    A slow reader says nine letters a second; this allows six, and two seconds of silence around
+    them. A digit or a symbol is read as a word, and so is a character of a script without spaces.
     """
-    pieces: list[str] = []
-    for sentence in _split(text, longest):
-        if pieces and len(pieces[-1]) + 1 + len(sentence) <= longest:
-            pieces[-1] += " " + sentence
-        else:
-            pieces.append(sentence)
-    return [piece for piece in pieces if any(c.isalnum() for c in piece)] or pieces[:1]
+    letters = 0.0
+    for character in _TAG.sub(LETTERS_OF_A_TAG * "a", spoken):
+        is_letter = unicodedata.category(character)[0] in "LMZP" and not _is_wide(character)
+        letters += 1 if is_letter else LETTERS_OF_A_SYMBOL
+    return SILENCE_S + letters / LETTERS_A_SECOND
 
 
-def _split(text: str, longest: int) -> list[str]:
-    """Sentences, and parts of those that are longer than `longest`."""
-    parts: list[str] = []
-    for sentence in _cut(text, _SENTENCE_END):
-        if len(sentence) <= longest:
-            parts.append(sentence)
-            continue
-        for clause in _cut(sentence, _CLAUSE_END):
-            parts.extend(_wrap(clause, longest))
-    return parts
-
-
-def _cut(text: str, at: re.Pattern[str]) -> list[str]:
-    """`text` cut where `at` matches; what matched stays with the piece before it."""
-    pieces, start = [], 0
-    for match in at.finditer(text):
-        pieces.append(text[start : match.end()].strip())
-        start = match.end()
-    pieces.append(text[start:].strip())
-    return [piece for piece in pieces if piece]
-
-
-def _wrap(clause: str, longest: int) -> list[str]:
-    """`clause` in lines of at most `longest` characters, cut at spaces where there are any."""
-    lines: list[str] = []
-    for word in clause.split(" "):
-        for start in range(0, len(word), longest):
-            part = word[start : start + longest]
-            if lines and start == 0 and len(lines[-1]) + 1 + len(part) <= longest:
-                lines[-1] += " " + part
-            else:
-                lines.append(part)
-    return lines
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"

@@ -1,8 +1,11 @@
-"""A scripted engine, for tests of what lies above engines."""
+"""An engine with a script and a codec that can be mute, for tests of what lies above them."""
 
 from collections.abc import AsyncGenerator, Sequence
 
+from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.codec.window import LEFT_FRAMES, Window
 from orpheus_clone.engine.base import Delta, EngineInfo, Finish, Request
 
 
@@ -39,3 +42,13 @@ class ScriptedEngine:
         return True
 
     async def close(self) -> None: ...
+
+
+class MutableCodec(Codec):
+    """A codec to which frames whose second code is 0 are nearly silent."""
+
+    def decode_windows(self, windows: list[Window]) -> list[Waveform]:
+        return [
+            samples * (1e-4 if window.codes[LEFT_FRAMES, 1] == 0 else 1.0)
+            for samples, window in zip(super().decode_windows(windows), windows, strict=True)
+        ]

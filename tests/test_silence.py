@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.silence import levels_dbfs, speech_span
+from orpheus_clone.silence import HeadTrim, levels_dbfs, speech_span
 from orpheus_clone.tokens import SAMPLE_RATE
 from tests.signals import joined, noise, tone, zeros
 
@@ -150,3 +150,48 @@ def test_levels_are_rms_in_dbfs() -> None:
     assert levels_dbfs(tone(1000, -20), SAMPLE_RATE) == pytest.approx(-20, abs=0.1)
     assert levels_dbfs(zeros(1000), SAMPLE_RATE) == pytest.approx(-120)
     assert len(levels_dbfs(zeros(1), SAMPLE_RATE)) == 1
+
+
+def let_through(clip: Waveform, size: int, **limits: float) -> tuple[Waveform, int, int]:
+    """What is heard of a stream in blocks of `size`, how much was dropped, and when it began."""
+    trim = HeadTrim(SAMPLE_RATE, **({"keep_ms": 30.0, "limit_ms": 1500.0} | limits))
+    heard, began = [], 0
+    for start in range(0, len(clip), size):
+        heard.append(trim.push(clip[start : start + size]))
+        began = began or (start + size if len(heard[-1]) else 0)
+    return np.concatenate([*heard, trim.finish()]), trim.dropped, began
+
+
+@pytest.mark.parametrize("size", [100, 2048, 5000])
+@pytest.mark.parametrize("head_ms", [100.0, 600.0, 1300.0])
+def test_a_stream_begins_with_its_speech(head_ms: float, size: int) -> None:
+    clip = joined(noise(head_ms, -65), tone(700, -20), noise(200, -65))
+    heard, dropped, began = let_through(clip, size)
+    assert heard.tolist() == clip[dropped:].tolist()
+    assert head_ms - 45 <= dropped * 1000 / SAMPLE_RATE <= head_ms - 20
+    assert began * 1000 / SAMPLE_RATE <= head_ms + 20 + size * 1000 / SAMPLE_RATE
+
+
+def test_a_stream_that_starts_at_once_is_let_through_at_once() -> None:
+    for clip in (tone(500, -20), joined(noise(30, -60), tone(500, -20)), noise(500, -25)):
+        heard, dropped, began = let_through(clip, 2048)
+        assert (len(heard), dropped, began) == (len(clip), 0, 2048)
+
+
+def test_no_more_than_the_limit_is_dropped_and_nothing_of_a_stream_of_silence() -> None:
+    late = joined(noise(2500, -70), tone(300, -20))
+    heard, dropped, _ = let_through(late, 2048)
+    assert dropped == 1.5 * SAMPLE_RATE
+    assert len(heard) == len(late) - dropped
+    hush = noise(900, -70)
+    assert len(let_through(hush, 2048)[0]) == len(hush)
+
+
+def test_a_click_in_the_silence_opens_nothing() -> None:
+    clip = joined(noise(200, -65), tone(8, -20), noise(400, -65), tone(500, -20))
+    assert let_through(clip, 2048)[1] > 0.5 * SAMPLE_RATE
+
+
+def test_a_soft_beginning_is_kept() -> None:
+    soft = joined(noise(500, -70), noise(80, -48), tone(500, -20))
+    assert let_through(soft, 2048)[1] <= 0.48 * SAMPLE_RATE

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orpheus_clone import speech, tokens
+from orpheus_clone import models, speech, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.codec.window import JOIN
@@ -15,9 +16,10 @@ from orpheus_clone.errors import EngineError, TextError, TokenError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
+from orpheus_clone.script import Script
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from tests.conftest import SmallRun
-from tests.fakes import ScriptedEngine
+from tests.fakes import MutableCodec, ScriptedEngine
 
 ADA = Voice("ada")
 LONG = "This is the first sentence. " * 20
@@ -30,6 +32,10 @@ def script(frames: int, seed: int = 0) -> list[int]:
 
 def speaker(engine: Engine, codec: Codec, base: BaseModel) -> Speaker:
     return Speaker(engine, codec, base)
+
+
+def prompt_of(base: BaseModel, spoken: str) -> list[int]:
+    return models.prompt_ids(base.tokenizer(), "ada", spoken, base.tags)
 
 
 async def heard(chunks: AsyncGenerator[Chunk, None]) -> list[Chunk]:
@@ -79,19 +85,128 @@ async def test_chunks_come_before_the_utterance_ends(codec: Codec, base: BaseMod
         assert engine.open == 1
 
 
-async def test_a_long_text_is_several_utterances_one_after_the_other(
+async def test_a_long_text_is_several_utterances_that_go_on_from_each_other(
     codec: Codec, base: BaseModel
 ) -> None:
-    pieces = len(speaker(ScriptedEngine([]), codec, base).plan(LONG, ADA))
-    assert pieces == 3
-    engine = ScriptedEngine([script(2, seed) for seed in range(pieces)])
+    scripts = [script(2, seed) for seed in range(7)]
+    engine = ScriptedEngine(scripts)
     chunks = await heard(speaker(engine, codec, base).speak(LONG, ADA))
-    assert sum(len(chunk.samples) for chunk in chunks) == 2 * 2048 * pieces
-    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"] * pieces
-    assert sum(chunk.tokens for chunk in chunks) == 14 * pieces
+    assert sum(len(chunk.samples) for chunk in chunks) == 2 * 2048 * 7
+    assert [chunk.finish for chunk in chunks if chunk.finish] == ["stop"] * 7
+    assert sum(chunk.tokens for chunk in chunks) == 14 * 7
+    first, second, third, *_ = (request.prompt for request in engine.requests)
+    some = "This is the first sentence. " * 3
+    assert first == prompt_of(base, some)
+    assert second == prompt_of(base, some * 2) + scripts[0]
+    assert third == prompt_of(base, some * 2) + scripts[1]
+
+
+async def test_an_utterance_that_did_not_stop_is_not_gone_on_from(
+    codec: Codec, base: BaseModel
+) -> None:
+    engine = ScriptedEngine([script(2, seed) for seed in range(7)], finish="length")
+    await speaker(engine, codec, base).say(LONG, ADA)
     prompts = [request.prompt for request in engine.requests]
-    assert all(prompt[:2] == [128259, 128000] for prompt in prompts)
-    assert len({tuple(prompt) for prompt in prompts}) == 2  # the third is the shorter rest
+    assert prompts[:6] == [prompt_of(base, "This is the first sentence. " * 3)] * 6
+
+
+async def test_a_voice_may_begin_every_utterance_anew(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(2, seed) for seed in range(7)])
+    voice = Voice("ada", sampling=Sampling(context=False))
+    await speaker(engine, codec, base).say(LONG, voice)
+    prompts = [request.prompt for request in engine.requests]
+    assert prompts[:6] == [prompt_of(base, "This is the first sentence. " * 3)] * 6
+
+
+async def test_text_may_be_written_while_it_is_spoken(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(3), script(2), script(1)])
+    written = Script()
+    chunks = speaker(engine, codec, base).speak(written, ADA)
+    async with aclosing(chunks):
+        coming = asyncio.ensure_future(anext(chunks))
+        written.write("One is here. Two is ")
+        await asyncio.sleep(0.01)
+        assert not engine.requests
+        written.write("here. And ")
+        assert (await coming).tokens == 7
+        while not (await anext(chunks)).finish:
+            pass
+        coming = asyncio.ensure_future(anext(chunks))
+        await asyncio.sleep(0.01)
+        assert len(engine.requests) == 1
+        written.flush()
+        assert (await coming).tokens == 7
+        written.write("so on.")
+        written.end()
+        rest = [chunk async for chunk in chunks]
+    assert [c.finish for c in rest if c.finish] == ["stop", "stop"]
+    both = prompt_of(base, "One is here. Two is here. And")
+    assert engine.requests[1].prompt == both + script(3)
+
+
+async def test_a_text_that_turns_out_unspeakable_is_an_error_then(
+    codec: Codec, base: BaseModel
+) -> None:
+    written = Script()
+    written.write("Hello there. <|eot_id|> is not for you.")
+    written.end()
+    with pytest.raises(TextError, match="control token"):
+        await heard(speaker(ScriptedEngine([script(1)]), codec, base).speak(written, ADA))
+
+
+async def test_what_cannot_be_said_is_passed_over_while_text_comes(
+    codec: Codec, base: BaseModel
+) -> None:
+    engine = ScriptedEngine([])
+    written = Script()
+    written.write("<giggle>")
+    written.end()
+    assert await heard(speaker(engine, codec, base).speak(written, ADA)) == []
+
+
+async def test_how_long_an_utterance_may_get_follows_from_its_text(
+    codec: Codec, base: BaseModel
+) -> None:
+    engine = ScriptedEngine([script(1)])
+    await speaker(engine, codec, base).say("Hi.", ADA)
+    assert engine.requests[0].max_frames == speech.max_frames(2.5)
+
+
+async def test_a_loop_is_cut_and_told(codec: Codec, base: BaseModel) -> None:
+    engine = ScriptedEngine([script(3) * 40], size=5)
+    chunks = await heard(speaker(engine, codec, base).speak("So on and on. " * 7, ADA))
+    assert chunks[-1].finish == "loop"
+    frames = sum(len(chunk.samples) for chunk in chunks) / 2048
+    assert frames == sum(chunk.tokens for chunk in chunks) // 7
+    assert 24 < frames < 32
+    assert engine.open == 0
+
+
+def with_silence(before: int, silent: int, after: int) -> list[int]:
+    """Frames that `MutableCodec` makes a sound of, those it does not, and some more."""
+    codes = np.random.default_rng(0).integers(1, 4096, (before + silent + after, 7))
+    codes[before : before + silent, 1] = 0
+    return tokens.codes_to_tokens(codes)
+
+
+async def test_a_voice_that_says_no_more_and_does_not_stop_is_cut_and_told(base: BaseModel) -> None:
+    engine = ScriptedEngine([with_silence(6, 100, 0)])
+    codec = MutableCodec(base.codec_path)
+    chunks = await heard(speaker(engine, codec, base).speak("So on. " * 15, ADA))
+    assert chunks[-1].finish == "silence"
+    assert 6 + 30 <= sum(chunk.tokens for chunk in chunks) // 7 <= 6 + 34
+    assert engine.open == 0
+
+
+async def test_the_silence_before_the_first_word_is_dropped_and_told(base: BaseModel) -> None:
+    engine = ScriptedEngine([with_silence(0, 6, 6)])
+    codec = MutableCodec(base.codec_path)
+    chunks = await heard(speaker(engine, codec, base).speak("Hello.", ADA))
+    dropped = sum(chunk.dropped for chunk in chunks)
+    assert 6 * 2048 - 0.1 * 24_000 < dropped <= 6 * 2048
+    assert sum(len(chunk.samples) for chunk in chunks) == 12 * 2048 - dropped
+    sounding = next(chunk for chunk in chunks if len(chunk.samples))
+    assert sounding.dropped == dropped
 
 
 @pytest.mark.parametrize("bad", ["", "👍🎉", "Hello <|eot_id|> there", LONG + "<custom_token_3>"])
@@ -139,7 +254,8 @@ async def test_the_engine_is_asked_for_the_voices_name_adapter_and_sampling(
     await talker.say("Hi.", voice, seed=7)
     await talker.say("Hi.", voice, max_seconds=0.5)
     first, second = engine.requests
-    assert first == Request(talker.plan("Hi.", voice)[0], sampling, 11, voice.adapter, 7)
+    prompt = models.prompt_ids(base.tokenizer(), "jack", "Hi.", base.tags)
+    assert first == Request(prompt, sampling, 11, voice.adapter, 7)
     assert (second.max_frames, second.seed) == (5, None)
     assert base.tokenizer().decode(first.prompt[2:-4]) == "jack: Hi."
 

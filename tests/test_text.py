@@ -1,16 +1,13 @@
 import unicodedata
 
 import pytest
-from hypothesis import assume, given
+import soundfile
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orpheus_clone.errors import TextError
-from orpheus_clone.text import MAX_UTTERANCE_CHARS, clean, utterances
-
-WORDS = st.lists(
-    st.text("abcé9'-", min_size=1, max_size=12).filter(lambda word: word[0].isalnum()), min_size=1
-)
-STOPS = st.sampled_from(["", "", "", ".", "!", "?", "…", ",", ";", ":", '."', ".)"])
+from orpheus_clone.text import clean, longest_s
+from tests.conftest import DATA_SAMPLES
 
 
 def test_white_space_becomes_single_spaces() -> None:
@@ -74,64 +71,19 @@ def test_a_tag_in_a_sentence_is_kept() -> None:
     assert clean("Well <sigh> no.") == "Well <sigh> no."
 
 
-def test_sentences_are_packed_while_they_fit() -> None:
-    assert utterances("One. Two! Three?", 9) == ["One. Two!", "Three?"]
-    assert utterances("One. Two! Three?", 8) == ["One.", "Two!", "Three?"]
+@pytest.mark.parametrize(
+    ("spoken", "seconds"),
+    [("Hi.", 2.5), ("1984", 5.3), ("你好。", 4.5), ("Well <sigh> no.", 6.83), ("x" * 120, 22.0)],
+)
+def test_how_long_a_text_may_take_at_most(spoken: str, seconds: float) -> None:
+    assert longest_s(spoken) == pytest.approx(seconds, abs=0.05)
 
 
-def test_a_long_sentence_is_cut_after_a_comma() -> None:
-    assert utterances("first part, second part", 12) == ["first part,", "second part"]
-
-
-def test_a_sentence_without_commas_is_cut_at_a_space() -> None:
-    assert utterances("one two three", 7) == ["one two", "three"]
-
-
-def test_a_word_over_the_limit_is_cut_and_loses_nothing() -> None:
-    assert utterances("abcdefgh", 3) == ["abc", "def", "gh"]
-
-
-def test_numbers_and_times_are_not_cut_at_their_commas_and_colons() -> None:
-    assert utterances("at 10:30 she paid 12,500 for it", 12) == [
-        "at 10:30 she",
-        "paid 12,500",
-        "for it",
+def test_no_recording_of_the_sample_takes_as_long() -> None:
+    lines = (DATA_SAMPLES / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    shares = [
+        soundfile.info(DATA_SAMPLES / f"{name}.flac").duration / longest_s(spoken)
+        for name, spoken in (line.split("|") for line in lines)
     ]
-
-
-def test_chinese_is_cut_without_spaces() -> None:
-    assert utterances("你好。再见。", 3) == ["你好。", "再见。"]
-
-
-def test_a_short_text_is_one_utterance() -> None:
-    text = "x" * MAX_UTTERANCE_CHARS
-    assert utterances(text) == [text]
-    assert utterances(text + "y") == [text, "y"]
-
-
-def test_a_piece_of_dashes_alone_is_not_spoken() -> None:
-    assert utterances("Hello. " + "- " * 10 + "there", 10) == ["Hello.", "there"]
-
-
-@given(words=WORDS, stops=st.data(), longest=st.integers(15, 60))
-def test_every_word_is_kept_in_order_and_no_piece_is_too_long(
-    words: list[str], stops: st.DataObject, longest: int
-) -> None:
-    text = " ".join(word + stops.draw(STOPS) for word in words)
-    pieces = utterances(clean(text), longest)
-    assert " ".join(pieces).split() == clean(text).split()
-    assert all(0 < len(piece) <= longest for piece in pieces)
-
-
-@given(raw=st.text(max_size=300), longest=st.integers(5, 60))
-def test_any_text_is_cut_into_pieces_that_can_be_said(raw: str, longest: int) -> None:
-    try:
-        text = clean(raw)
-    except TextError:
-        assume(False)
-        return
-    pieces = utterances(text, longest)
-    assert pieces
-    assert all(0 < len(piece) <= longest for piece in pieces)
-    spoken = [c for c in text if c.isalnum()]
-    assert [c for piece in pieces for c in piece if c.isalnum()] == spoken
+    assert len(shares) == 18
+    assert max(shares) < 0.8

@@ -15,6 +15,9 @@ its third token, the second with its fourth, the third with its sixth, the last 
 
 The last `JOIN` samples of a frame are kept back, and fade into the next window's estimate of them,
 so that no join clicks. Samples out are frames x 2048 in all.
+
+A stream is as many utterances as are spoken one after the other. `begin` says where one starts, and
+may drop the silence before its speech; `pause` says that what has come of it is all.
 """
 
 import math
@@ -27,6 +30,7 @@ from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.codec.window import FRAMES, JOIN, LATENTS, LEFT_FRAMES, RIGHT_FRAMES, Window
+from orpheus_clone.silence import HeadTrim
 
 FRAME_S = tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE
 MARGIN_S = 0.01
@@ -54,15 +58,26 @@ class StreamDecoder:
         self._first = 0
         self._next = 0
         """The frame to be decoded next."""
+        self._is_whole = False
+        """No frame follows, as far as is known."""
         self._is_finished = False
         self._held = np.zeros(0, np.float32)
-        self._began = 0.0
-        self._arrived = 0.0
+        self._trim: HeadTrim | None = None
+        self._plays_until = -math.inf
+        """When the listener will have heard what was handed out, and what is being decoded."""
+        self._arrived = math.inf
         self._interval = FRAME_S
         """Seconds from frame to frame, as they have been coming."""
 
+    def begin(self, trim: HeadTrim | None = None) -> None:
+        """An utterance follows, of which `trim` lets through what is to be heard."""
+        self._trim = trim
+        self._interval = FRAME_S
+        self._arrived = math.inf
+
     def push(self, new_tokens: Sequence[int]) -> None:
         """Take tokens as they come; TokenError for one in the wrong slot."""
+        self._is_whole = False
         self._partial.extend(new_tokens)
         whole = len(self._partial) - len(self._partial) % tokens.FRAME
         codes = tokens.tokens_to_codes(self._partial[:whole])
@@ -70,23 +85,32 @@ class StreamDecoder:
         if not len(codes):
             return
         now = self._clock()
-        if self._known:
+        if self._arrived < now:
             self._interval += 0.3 * ((now - self._arrived) / len(codes) - self._interval)
         self._arrived = now
         self._codes = np.concatenate([self._codes, codes])
 
-    def finish(self) -> None:
-        """Say that no token follows; TokenError if the stream ended inside a frame."""
+    def pause(self) -> None:
+        """Say that the utterance is over; TokenError if it ended inside a frame."""
         tokens.tokens_to_codes(self._partial)
+        self._is_whole = True
+
+    def cut(self) -> None:
+        """Forget the tokens of a frame that is not whole: no more are wanted."""
+        self._partial.clear()
+
+    def finish(self) -> None:
+        """Say that no token follows at all; TokenError if the stream ended inside a frame."""
+        self.pause()
         self._is_finished = True
 
     def due(self) -> list[Window]:
         """The windows to decode now, in order; each is handed out once."""
         windows = []
         while self._next < self._known and self._wait_s() <= 0:
-            if self._next == 0:
-                self._began = self._clock()
             windows.append(self._window())
+            # The first frame leaves without the samples that are kept back.
+            self._owe(tokens.FRAME_SAMPLES - JOIN * (self._next == 0))
             self._next += 1
         return windows
 
@@ -106,7 +130,14 @@ class StreamDecoder:
         if self._is_finished and self._next == self._known:
             parts.append(self._held)
             self._held = np.zeros(0, np.float32)
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        ready = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        if self._trim is None:
+            return ready
+        heard = self._trim.push(ready)
+        if self._is_whole and self._next == self._known:
+            heard = np.concatenate([heard, self._trim.finish()])
+        self._owe(len(heard) - len(ready))
+        return heard
 
     @property
     def _known(self) -> int:
@@ -114,17 +145,19 @@ class StreamDecoder:
 
     def _wait_s(self) -> float:
         """Seconds that the next frame may still wait for the frames after it."""
-        if self._is_finished or self._next + RIGHT_FRAMES < self._known:
+        if self._is_whole or self._next + RIGHT_FRAMES < self._known:
             return 0.0
         if self._is_exact:
             return math.inf
-        if self._next == 0:
-            return 0.0
-        played_out = self._began + self._next * FRAME_S - JOIN / tokens.SAMPLE_RATE
-        last_moment = played_out - MARGIN_S
+        last_moment = self._plays_until - MARGIN_S
         # Worth it only if a latent comes in that time; else the frame is late and no better.
         comes = self._arrived + self._interval * 3 / tokens.FRAME
         return last_moment - self._clock() if comes < last_moment else 0.0
+
+    def _owe(self, samples: int) -> None:
+        """So many samples more, or fewer, are on their way to the listener."""
+        now = self._clock() if samples > 0 else -math.inf
+        self._plays_until = max(self._plays_until, now) + samples / tokens.SAMPLE_RATE
 
     def _window(self) -> Window:
         before = min(LEFT_FRAMES, self._next)

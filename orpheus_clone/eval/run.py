@@ -92,8 +92,9 @@ def _line(utterance: Utterance, base: BaseModel) -> Line:
     with contextlib.suppress(NoSpeechError):
         if not base.is_random:
             span = silence.speech_span(utterance.samples, SAMPLE_RATE)
-            head_ms, tail_ms = span.head_ms, span.tail_ms
-            first_speech_ms = utterance.heard_at_ms(head_ms)
+            # What was dropped is the voice's too: it took time, though nobody heard it.
+            head_ms, tail_ms = span.head_ms + utterance.dropped_ms, span.tail_ms
+            first_speech_ms = utterance.heard_at_ms(span.head_ms)
     return Line(
         text=utterance.text,
         seconds=round(len(utterance.samples) / SAMPLE_RATE, 3),

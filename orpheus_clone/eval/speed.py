@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orpheus_clone.audio import Waveform
-from orpheus_clone.engine.base import Finish
-from orpheus_clone.speech import Speaker, Voice
+from orpheus_clone.speech import Ending, Speaker, Voice
 from orpheus_clone.tokens import SAMPLE_RATE
 
 Clock = Callable[[], float]
@@ -39,15 +38,22 @@ class Utterance:
     text: str
     samples: Waveform
     tokens: int
-    finish: Finish | None
+    finish: Ending | None
     first_token_s: float
     end_s: float
     arrivals: list[Arrival] = field(default_factory=list)
+    dropped: int = 0
+    """Samples of silence that were left out before the speech."""
 
     @property
     def rate(self) -> float:
         """Tokens a second of this stream, after its first."""
         return (self.tokens - 1) / max(self.end_s - self.first_token_s, 1e-9)
+
+    @property
+    def dropped_ms(self) -> float:
+        """Silence that the voice has and nobody hears."""
+        return 1000 * self.dropped / SAMPLE_RATE
 
     @property
     def first_audio_ms(self) -> float:
@@ -105,17 +111,25 @@ async def _speak(
     began = clock()
     samples: list[Waveform] = []
     arrivals: list[Arrival] = []
-    tokens, finish, first_token_s = 0, None, 0.0
+    tokens, dropped, finish, first_token_s = 0, 0, None, 0.0
     async with aclosing(speaker.speak(text, voice, seed=seed, max_seconds=max_seconds)) as chunks:
         async for chunk in chunks:
             now = clock() - began
             if not tokens:
                 first_token_s = now
             tokens += chunk.tokens
+            dropped += chunk.dropped
             finish = chunk.finish or finish
             if len(chunk.samples):
                 samples.append(chunk.samples)
                 arrivals.append(Arrival(now, sum(map(len, samples))))
     return Utterance(
-        text, np.concatenate(samples), tokens, finish, first_token_s, clock() - began, arrivals
+        text=text,
+        samples=np.concatenate(samples),
+        tokens=tokens,
+        finish=finish,
+        first_token_s=first_token_s,
+        end_s=clock() - began,
+        arrivals=arrivals,
+        dropped=dropped,
     )

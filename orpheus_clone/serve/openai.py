@@ -75,7 +75,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
                 service.metrics.proxied.inc()
                 return carried
         voice = await asyncio.to_thread(node.find, body.voice_name)
-        node.speaker.plan(body.input, voice)
+        node.speaker.script(body.input)
         chunks = _measured(node.speak(body.input, voice), service.metrics)
         # What goes wrong before the first chunk is still an answer with a status of its own.
         first = await anext(chunks, None)

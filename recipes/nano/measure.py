@@ -180,7 +180,7 @@ def _head_p50(spoken: Sequence[Utterance]) -> float:
         head_ms = 1000 * len(utterance.samples) / tokens.SAMPLE_RATE
         with contextlib.suppress(NoSpeechError):
             head_ms = silence.speech_span(utterance.samples, tokens.SAMPLE_RATE).head_ms
-        heads.append(head_ms)
+        heads.append(head_ms + utterance.dropped_ms)
     return round(float(np.median(heads)), 1)
 
 

@@ -9,7 +9,7 @@ from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bench.player import Player, play
 from orpheus_clone.codec.snac import Codec
-from orpheus_clone.codec.stream import FRAME_S, StreamDecoder, decoded
+from orpheus_clone.codec.stream import StreamDecoder, decoded
 from orpheus_clone.codec.window import JOIN
 from orpheus_clone.errors import TokenError
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE, Codes
@@ -90,11 +90,82 @@ def test_a_pause_in_the_tokens_does_not_keep_known_frames_back(codec: Codec) -> 
     wait = stream.wait_s()
     assert wait is not None
     assert 0 < wait < len(early) / SAMPLE_RATE  # before the listener has played what went out
-    now += wait
-    assert len(decoded(codec, stream)) >= FRAME_SAMPLES
-    now += 10 * FRAME_S
+    heard = len(early)
+    while (wait := stream.wait_s()) is not None:
+        now += wait
+        heard += len(decoded(codec, stream))
+    assert heard == 6 * FRAME_SAMPLES - JOIN
+
+
+def test_utterances_one_after_the_other_are_one_sound(codec: Codec) -> None:
+    codes = some_codes(8)
+    ids = tokens.codes_to_tokens(codes)
+    stream = StreamDecoder()
+    parts = []
+    for utterance in (ids[:21], ids[21:28], ids[28:]):
+        stream.begin()
+        stream.push(utterance)
+        stream.pause()
+        parts.append(decoded(codec, stream))
+        assert stream.wait_s() is None
+    stream.finish()
+    parts.append(decoded(codec, stream))
+    assert [len(part) for part in parts] == [3 * 2048 - JOIN, 2048, 4 * 2048, JOIN]
+    heard, whole = np.concatenate(parts), codec.decode(codes)
+    assert snr_db(heard[:4096], whole[:4096]) > 15
+    assert snr_db(heard[-4096:], whole[-4096:]) > 60
+
+
+def test_a_listener_who_ran_out_hears_the_next_frame_at_once(codec: Codec) -> None:
+    now = 0.0
+    stream = StreamDecoder(clock=lambda: now)
+    ids = tokens.codes_to_tokens(some_codes(4))
+    stream.push(ids[:14])
     decoded(codec, stream)
-    assert stream.wait_s() is None
+    now += 5.0
+    stream.push(ids[14:21])
+    assert len(decoded(codec, stream)) == 2 * FRAME_SAMPLES
+
+
+class Doors:
+    """A trim that drops the first `shut` samples, to the sample."""
+
+    def __init__(self, shut: int) -> None:
+        self.shut = shut
+
+    def push(self, samples: Waveform) -> Waveform:
+        dropped = min(self.shut, len(samples))
+        self.shut -= dropped
+        return samples[dropped:]
+
+    def finish(self) -> Waveform:
+        return np.zeros(0, np.float32)
+
+
+@pytest.mark.parametrize("rate", [90.0, 130.0])
+def test_what_is_dropped_is_not_waited_for_and_the_rest_is_in_time(
+    codec: Codec, rate: float
+) -> None:
+    codes = some_codes(30)
+    ids = tokens.codes_to_tokens(codes)
+    player = Player()
+    stream = StreamDecoder(clock=lambda: player.now)
+    stream.begin(Doors(5 * FRAME_SAMPLES))  # type: ignore[arg-type]  # as HeadTrim does it
+    began = None
+    for i, token in enumerate(ids):
+        while (wait := stream.wait_s()) is not None and player.now + wait < (i + 1) / rate:
+            player.now += wait
+            player.take(decoded(codec, stream))
+        player.now = (i + 1) / rate
+        stream.push([token])
+        player.take(decoded(codec, stream))
+        began = began or (i + 1 if player.heard else None)
+    stream.finish()
+    player.take(decoded(codec, stream))
+    assert began == 6 * 7
+    assert player.underruns == 0
+    assert len(player.samples) == 25 * FRAME_SAMPLES
+    assert snr_db(player.samples[-8192:], codec.decode(codes)[-8192:]) > 15
 
 
 def test_no_join_clicks(codec: Codec) -> None:

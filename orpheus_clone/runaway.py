@@ -1,0 +1,78 @@
+"""A voice that has lost its way: it says the same again and again, or nothing, and does not stop.
+
+Watched a frame at a time, while it speaks:
+
+    silence   two and a half seconds in which nothing is heard, before the first word or after one
+    loop      what the first codebook says comes back, at the same distance, for two seconds and at
+              least three times; one frame in five may differ
+
+Real speech does neither: of 122 recordings of 36 people, one pauses as long, in a long sentence.
+What is too long for its text is the engine's limit, from `text.longest_s`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from orpheus_clone import tokens
+from orpheus_clone.audio import Waveform
+from orpheus_clone.silence import EDGE_BELOW_LOUD_DB, SILENT_DBFS, levels_dbfs
+from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
+
+Runaway = Literal["silence", "loop"]
+
+SILENCE_S = 2.5
+LOOP_S = 2.0
+FRAMES = math.ceil(LOOP_S * SAMPLE_RATE / FRAME_SAMPLES)
+LONGEST_LOOP = FRAMES
+TIMES = 3
+MISMATCH = 4
+"""What a frame that differs takes back of the frames that do not."""
+
+
+class Watch:
+    """Of one utterance."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._said: list[int] = []
+        """The first codebook's ids."""
+        self._alike = np.zeros(LONGEST_LOOP, np.int64)
+        """By distance, from 1 on: how many frames have come back at it lately."""
+        self._loud = SILENT_DBFS
+        self._silent = 0
+        """Samples since somebody was heard."""
+
+    def look(self, new_tokens: Sequence[int], samples: Waveform) -> Runaway | None:
+        """What is wrong, given the tokens and the samples that have come since the last look."""
+        if self._is_loop(new_tokens):
+            return "loop"
+        return "silence" if self._is_silence(samples) else None
+
+    def _is_loop(self, new_tokens: Sequence[int]) -> bool:
+        first = -self._position % tokens.FRAME
+        self._position += len(new_tokens)
+        distances = np.arange(1, LONGEST_LOOP + 1)
+        for code in new_tokens[first :: tokens.FRAME]:
+            before = np.array(self._said[: -LONGEST_LOOP - 1 : -1])
+            is_same = np.zeros(LONGEST_LOOP, bool)
+            is_same[: len(before)] = before == code
+            self._said.append(code)
+            self._alike = np.maximum(0, self._alike + np.where(is_same, 1, -MISMATCH))
+            if (self._alike >= np.maximum(FRAMES, (TIMES - 1) * distances)).any():
+                return True
+        return False
+
+    def _is_silence(self, samples: Waveform) -> bool:
+        if not len(samples):
+            return False
+        db = levels_dbfs(samples, SAMPLE_RATE)
+        self._loud = max(self._loud, float(np.percentile(db, 95)))
+        heard = np.flatnonzero(db > max(SILENT_DBFS, self._loud - EDGE_BELOW_LOUD_DB))
+        if len(heard):
+            self._silent = len(samples) - round(len(samples) * (heard[-1] + 1) / len(db))
+        else:
+            self._silent += len(samples)
+        return self._silent >= SILENCE_S * SAMPLE_RATE

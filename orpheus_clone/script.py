@@ -1,0 +1,160 @@
+"""A text that may still be coming, and the utterances that it is spoken in.
+
+    write ─▶ "…Wait for me. I am com"           two sentences, a flush or the end start it
+                  │          └ not settled yet
+             sentences ─▶ packed to what a model speaks well ─▶ take, take, …
+
+Sentences are found by sentencex (Wikimedia, MIT). What it cuts too much, for a voice, is put
+together again: a cut inside a word, before a small letter, or after the number of a list. A cut is
+settled once the word after it is whole, since that word can undo it.
+"""
+
+import asyncio
+import re
+from collections import deque
+
+from sentencex import segment
+
+LONGEST = 220
+"""Characters; about 15 s of speech at 15 a second: inside what clips of 20 s taught the voice."""
+PACKED = 110
+"""Sentences are packed up to here, so that an utterance and the one before it fit in `LONGEST`."""
+START_SENTENCES = 2
+
+_CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[，、；：])\s*")
+_LINE_END = re.compile(r"(?<!\n)\n(?!\n)")
+_LIST_NUMBER = re.compile(r"\s*\d{1,3}[.)]\s*")
+_WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
+"""Of a script that is written without spaces."""
+_WHOLE_WORD = re.compile(rf"\w[^\w]|{_WIDE.pattern}")
+
+
+class Script:
+    """Written at one end, spoken from the other; not for two speakers."""
+
+    def __init__(self, language: str = "en", *, start_sentences: int = START_SENTENCES) -> None:
+        """`start_sentences` is how many must be whole before the first is spoken."""
+        self._language = language
+        self._start = start_sentences
+        self._ready: deque[str] = deque()
+        """Settled sentences, the next to be spoken first."""
+        self._tail = ""
+        self._flushed = 0
+        """How many of the ready are spoken without waiting."""
+        self._is_speaking = False
+        self._is_ended = False
+        self._news = asyncio.Event()
+
+    @classmethod
+    def of(cls, text: str, language: str = "en") -> "Script":
+        """A text that is all there."""
+        script = cls(language)
+        script.write(text)
+        script.end()
+        return script
+
+    def write(self, text: str) -> None:
+        """More text, cut anywhere."""
+        self._tail += text
+        for sentence in _settled(self._tail, self._language):
+            self._add(sentence)
+            self._tail = self._tail[len(sentence) :]
+        while len(self._tail) > LONGEST:  # nobody waits for an end that may never come
+            cut = _cut(self._tail, LONGEST)
+            self._add(self._tail[:cut])
+            self._tail = self._tail[cut:]
+        self._news.set()
+
+    def flush(self) -> None:
+        """Speak all that was written, without waiting for more."""
+        for sentence in sentences(self._tail, self._language):
+            self._add(sentence)
+        self._tail = ""
+        self._flushed = len(self._ready)
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing more is written."""
+        self._is_ended = True
+        self.flush()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all was taken, and no more will come."""
+        return self._is_ended and not self._ready
+
+    def take(self) -> str | None:
+        """The next utterance, if one is to be spoken now."""
+        may_speak = self._is_speaking or self._flushed or len(self._ready) >= self._start
+        if not self._ready or not may_speak:
+            return None
+        self._is_speaking = True
+        taken = self._pop()
+        while self._ready and len(taken) + 1 + len(self._ready[0]) <= PACKED:
+            taken += " " + self._pop()
+        return taken
+
+    async def next(self) -> str | None:
+        """The next utterance, once it is to be spoken; None after the last."""
+        while (taken := self.take()) is None and not self._is_ended:
+            self._news.clear()
+            await self._news.wait()
+        return taken
+
+    def _add(self, sentence: str) -> None:
+        """Make a sentence, or the parts of one that is too long, ready to be spoken."""
+        while sentence:
+            cut = _cut(sentence, LONGEST)
+            part = " ".join(sentence[:cut].split())
+            if any(c.isalnum() for c in part):
+                self._ready.append(part)
+            sentence = sentence[cut:]
+
+    def _pop(self) -> str:
+        if self._flushed == 1:
+            self._is_speaking = False  # what is written after a flush begins anew
+        self._flushed = max(0, self._flushed - 1)
+        return self._ready.popleft()
+
+
+def sentences(text: str, language: str = "en") -> list[str]:
+    """`text` in sentences, each with the white space after it; joined, they are `text`."""
+    # A line that ends is no sentence that ends, but a paragraph is.
+    flat = _LINE_END.sub(" ", text)
+    cut: list[str] = []
+    for piece in segment(language, flat):
+        if cut and _belongs(cut[-1], piece):
+            cut[-1] += piece
+        else:
+            cut.append(piece)
+    return cut
+
+
+def _belongs(before: str, piece: str) -> bool:
+    """Whether there should have been no cut between the two."""
+    first, last = piece[:1], before[-1:]
+    if not piece.strip() or first.islower() or _LIST_NUMBER.fullmatch(before):
+        return True
+    return not (last.isspace() or first.isspace() or _WIDE.match(first) or _WIDE.match(last))
+
+
+def _settled(text: str, language: str) -> list[str]:
+    """The sentences at the beginning of `text` that no further text can change."""
+    settled, at = [], 0
+    for sentence in sentences(text, language):
+        at += len(sentence)
+        if not _WHOLE_WORD.search(text, at):
+            break
+        settled.append(sentence)
+    return settled
+
+
+def _cut(text: str, longest: int) -> int:
+    """Where a part of `text`, at most `longest`, ends: with it, a clause, a word, or anywhere."""
+    if len(text) <= longest:
+        return len(text)
+    clauses = [m.end() for m in _CLAUSE_END.finditer(text[: longest + 1])]
+    if clauses and clauses[-1] > longest / 2:
+        return clauses[-1]
+    spaces = [m.end() for m in re.finditer(r"\s+", text[: longest + 1])]
+    return spaces[-1] if spaces and spaces[-1] > 0 else longest
