@@ -444,7 +444,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="decode or generate.")],
+    name: Annotated[str, typer.Argument(help="decode, generate or first_audio.")],
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
 ) -> None:
     """Two things side by side in one run; the last line is JSON."""

@@ -20,9 +20,13 @@ class Result:
 
 def run(name: str) -> Result:
     """Run the bench of that name on nano; RecipeError if there is none."""
-    from orpheus_clone.bench import decode, generate
+    from orpheus_clone.bench import decode, first_audio, generate
 
-    known: dict[str, Callable[[], Result]] = {"decode": decode.run, "generate": generate.run}
+    known: dict[str, Callable[[], Result]] = {
+        "decode": decode.run,
+        "generate": generate.run,
+        "first_audio": first_audio.run,
+    }
     if name not in known:
         raise RecipeError(f"there is no bench {name!r}, only {', '.join(known)}")
     return known[name]()

@@ -161,6 +161,27 @@ async def _watched(engine: Engine, membership: Membership) -> AsyncGenerator[Non
             await task
 
 
+@contextlib.asynccontextmanager
+async def answering(service: Service, listening: socket.socket) -> AsyncGenerator[None, None]:
+    """A server in this process for the length of the block; signals are not its business."""
+    server = _DeafServer(uvicorn.Config(create_app(service), log_level="warning"))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _DeafServer(uvicorn.Server):
+    """uvicorn that leaves signals to whoever runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
 class _Server(uvicorn.Server):
     """uvicorn that says when it has started."""
 

@@ -1,8 +1,10 @@
 """Benches: a table for people, and one JSON line last for scripts."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 
 from orpheus_clone.bench import decode
 from orpheus_clone.bench.decode import best_of
+from orpheus_clone.bench.first_audio import Came, listen
 from tests.commands import run
+from tests.signals import noise, tone
 
 
 def last_line(output: str) -> dict[str, Any]:
@@ -67,9 +71,41 @@ def test_generate_prints_one_line_with_the_ratio_of_the_audio_head_to_the_stock_
     assert line["audio_head_speedup_8"] > 0
 
 
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+def test_first_audio_prints_one_line_with_the_ratio_of_the_upstream_path_to_ours(
+    own_cache: Path,
+) -> None:
+    command = [sys.executable, "-m", "orpheus_clone", "bench", "first_audio", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    line = last_line(done.stdout)
+    times = {f"{path}_first_speech_p{q}_ms" for path in ("ours", "upstream") for q in (50, 95)}
+    assert set(line) == {"bench", "model", "hardware", "engine", "precision", "speedup"} | times
+    assert line["speedup"] > 0
+    assert all(line[name] > 0 for name in times)
+
+
+async def test_what_a_path_takes_until_speech_is_heard_is_its_parts_together() -> None:
+    loud, hush = tone(200), noise(200, -70)
+
+    async def path() -> AsyncGenerator[Came, None]:
+        for count, part in ((1, hush[:0]), (6, hush[:0]), (0, hush), (0, loud)):
+            await asyncio.sleep(0.02)
+            yield count, part
+
+    parts = await listen(path(), 7)
+    assert min(parts.prefill, parts.tokens, parts.codec) >= 15
+    assert 150 < parts.silence < 250  # of the hush, since the loud part was there in time
+    assert parts.first_speech == pytest.approx(60 + 200, abs=40)
+
+
 def test_an_unknown_bench_is_wrong_usage_and_names_the_known() -> None:
     done = run("bench", "encode")
-    assert (done.code, "no bench 'encode', only decode, generate" in done.said) == (2, True)
+    assert (done.code, "no bench 'encode', only decode, generate, first_audio" in done.said) == (
+        2,
+        True,
+    )
 
 
 def test_the_best_round_of_each_candidate_counts() -> None:
