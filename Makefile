@@ -2,6 +2,7 @@
 # make test    set up, run every test with coverage
 # make check   lint, types, import contracts                                    (under a minute)
 # make long    a real speaker's 24 minutes through clone and serve; MINUTES=3.5 for a slice
+# make soak    streams that come and go for SECONDS=600: no leak, no lost sample
 # make install only the set-up, into .venv
 
 VENV ?= .venv
@@ -16,7 +17,7 @@ else
 TORCH := torch==2.13.0
 endif
 
-.PHONY: install demo test check long clean
+.PHONY: install demo test check long soak clean
 
 install: $(READY)
 
@@ -52,6 +53,11 @@ ALLISON := build/allison$(MINUTES)
 long: $(READY)
 	$(BIN)/python recipes/allison/fetch.py $(ALLISON)/source $(if $(MINUTES),--minutes $(MINUTES))
 	$(BIN)/python recipes/demo.py $(ALLISON)/out $(ALLISON)/source/audio --voice allison
+
+SECONDS ?= 600
+soak: export OMP_WAIT_POLICY := passive
+soak: $(READY)
+	SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/test_soak.py
 
 clean:
 	rm -rf $(VENV) demo build
