@@ -51,6 +51,7 @@ HEAD_FRAMES = 7
 """Frames of the stock voices' silence before the first word, about 600 ms."""
 LEVELS = (0, 1, 2, 2, 1, 2, 2)
 """Which of the codec's codebooks a slot's codes are from."""
+SLOT_WEIGHTS = (2.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.5)
 
 
 class Base(nn.Module):
@@ -72,10 +73,10 @@ class Base(nn.Module):
         guide.register_forward_pre_hook(self._see, with_kwargs=True)
         self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """(rows, length) ids to (rows, length, hidden) states."""
         embedded = self.table(self.row_of[ids])
-        states: Tensor = self.body(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        states: Tensor = self.body(inputs_embeds=embedded).last_hidden_state
         return states
 
     def rows(self, first: int, count: int) -> Tensor:
@@ -128,14 +129,14 @@ def start_from_codec(base: Base, codec: Path) -> None:
         rows.add_(0.05 * torch.randn(hidden))
 
 
-def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, list[float]]:
-    """Mean cross-entropy of the audio ids and the stop, and its parts by slot, in nats."""
+def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, Tensor]:
+    """By slot, each (7,): the sum of the cross-entropies in nats, and of how many ids."""
     hidden = torch.cat(
         [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
     )
     wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
     slots = torch.cat([torch.arange(len(r.audio)) % tokens.FRAME for r in rows]).to(hidden.device)
-    parts, total = [], hidden.new_zeros((), dtype=torch.float32)
+    sums = []
     for slot in range(tokens.FRAME):
         here = slots == slot
         first = tokens.slot_ids(slot).start
@@ -145,10 +146,8 @@ def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, lis
             stop = hidden[here] @ base.rows(tokens.END_OF_SPEECH, 1).T
             logits = torch.cat([logits, stop], dim=1)
             target = torch.where(wanted[here] == tokens.END_OF_SPEECH, tokens.CODEBOOK, target)
-        loss = functional.cross_entropy(logits.float(), target, reduction="sum")
-        parts.append(loss.item() / max(1, int(here.sum())))
-        total = total + loss
-    return total / len(wanted), parts
+        sums.append(functional.cross_entropy(logits.float(), target, reduction="sum"))
+    return torch.stack(sums), torch.bincount(slots, minlength=tokens.FRAME)
 
 
 def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:

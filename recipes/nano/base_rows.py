@@ -91,15 +91,13 @@ def batches(rows: list[Row], batch_tokens: int, seed: int) -> Iterator[list[Row]
         yield from epoch
 
 
-def padded(rows: list[Row], device: str) -> tuple[Tensor, Tensor]:
-    """Ids and mask of `rows`, each (rows, longest)."""
+def padded(rows: list[Row], device: str) -> Tensor:
+    """Ids of `rows`, (rows, longest); what is read from left to right needs no mask."""
     longest = max(map(len, rows))
     ids = torch.full((len(rows), longest), tokens.PAD)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row.prompt + row.audio)
-        mask[i, : len(row)] = 1
-    return ids.to(device), mask.to(device)
+    return ids.to(device)
 
 
 def misled(ids: Tensor) -> Tensor:

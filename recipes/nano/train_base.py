@@ -26,7 +26,7 @@ from typing import Any
 import tokenise
 import torch
 import vocabulary
-from base_model import FULL_SHARE, Base, audio_loss, full_loss, start_from_codec
+from base_model import FULL_SHARE, SLOT_WEIGHTS, Base, audio_loss, full_loss, start_from_codec
 from base_rows import Row, batches, joined, misled, padded, rows_of, split
 from rich.progress import Progress
 from safetensors.torch import save_file
@@ -71,6 +71,7 @@ class Trainer:
         start_from_codec(self.base, codec)
         self.base.to(device)
         self.average = deepcopy(self.base).requires_grad_(False)
+        self._weights = torch.tensor(SLOT_WEIGHTS, device=device)
         # Muon (Jordan et al. 2024) learns more from a token where weights are matrices.
         layers = list(self.base.body.layers.parameters())
         vectors = [p for p in layers if p.ndim < 2] + list(self.base.body.norm.parameters())
@@ -98,9 +99,9 @@ class Trainer:
                 group["lr"] = self.plan.rate_at(self.step)
             optimiser.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.is_bf16):
-            ids, mask = padded(rows, self.device)
-            states = self.base(misled(ids), mask)
-            loss, parts = audio_loss(self.base, states, rows)
+            states = self.base(misled(padded(rows, self.device)))
+            sums, counts = audio_loss(self.base, states, rows)
+            loss = (sums * self._weights).sum() / counts.sum()
             full = full_loss(self.base, states, rows)
             pull = self.plan.guide_at(self.step)
             guide = self.base.guide_loss(rows) if pull else loss.new_zeros(())
@@ -110,19 +111,19 @@ class Trainer:
             optimiser.step()
         self._follow()
         self.step += 1
-        said = {"loss": loss.item(), "full": full.item(), "guide": guide.item()}
-        return said | {f"slot{i}": part for i, part in enumerate(parts)}
+        said = {"loss": (sums.sum() / counts.sum()).item()}
+        said |= {"full": full.item(), "guide": guide.item()}
+        return said | {f"slot{i}": part.item() for i, part in enumerate(sums / counts.clamp(1))}
 
     @torch.no_grad()
     def judge(self, batches: list[list[Row]]) -> float:
         """The averaged weights' loss on held-out clips, in nats an id."""
-        sums, count = 0.0, 0
+        total, number = 0.0, 0
         for rows in batches:
-            states = self.average(*padded(rows, self.device))
-            number = sum(len(row.audio) for row in rows)
-            sums += audio_loss(self.average, states, rows)[0].item() * number
-            count += number
-        return sums / count
+            states = self.average(padded(rows, self.device))
+            sums, counts = audio_loss(self.average, states, rows)
+            total, number = total + sums.sum().item(), number + int(counts.sum())
+        return total / number
 
     def save(self) -> None:
         """A checkpoint to go on from, and the averaged weights; each whole or not."""
