@@ -87,7 +87,7 @@ class Codec:
         """The samples of each window's frame, (JOIN + 2048,); see window.py."""
         if not windows:
             return []
-        return list(self._windows(windows).float().cpu().numpy())
+        return list(self._windows(windows).numpy())
 
 
 def _weights(path: Path) -> "dict[str, torch.Tensor]":

@@ -14,13 +14,17 @@ what the next one needs:
 Nothing is remembered between calls. Every window has the same shape, whatever stream it is from and
 wherever in it, so any number of them are one batch. Where a stream begins, and where what is known
 of it ends, SNAC's own zero padding is put back by a mask at each layer.
+
+On a GPU the few hundred small kernels of a batch are one CUDA graph for each of some batch sizes,
+recorded once; a batch goes up and comes back in one copy each. (Not run on a GPU by us yet.)
 """
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orpheus_clone import tokens
 from orpheus_clone.tokens import Codes
@@ -54,6 +58,10 @@ class Window:
     """Known latents after it, at most RIGHT_FRAMES * LATENTS."""
 
 
+GRAPH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+"""Windows in a batch on a GPU; one in between is filled up."""
+
+
 @dataclass(frozen=True)
 class _Layer:
     """A layer, the positions it is given, at its own rate, and how many of them make a latent."""
@@ -70,36 +78,51 @@ class WindowDecoder:
 
     def __init__(self, snac: Any) -> None:
         """`snac` has its weights folded: no parametrizations are left."""
+        import torch
+
         self._quantizer = snac.quantizer
         self._device = next(snac.parameters()).device
         self._layers = _laid_out(list(_flat(snac.decoder.model)), -JOIN, tokens.FRAME_SAMPLES)
+        self._places = [
+            torch.arange(layer.first, layer.last, device=self._device) for layer in self._layers
+        ]
+        is_gpu = self._device.type == "cuda"
+        self._lock = threading.Lock()
+        self._graphs = [_Graph(self._decode, size) for size in GRAPH_SIZES if is_gpu]
 
     def __call__(self, windows: list[Window]) -> "Tensor":
-        """(windows, JOIN + 2048) samples."""
+        """(windows, JOIN + 2048) samples, on the CPU."""
         import torch
 
-        codes = np.stack([window.codes for window in windows])
-        books = [codes[:, :, [0]], codes[:, :, [1, 4]], codes[:, :, [2, 3, 5, 6]]]
-        batch = [torch.from_numpy(b.reshape(len(windows), -1)).to(self._device) for b in books]
-        starts = np.array([-LATENTS * window.before for window in windows])
-        ends = np.array([LATENTS + window.after for window in windows])
         with torch.inference_mode():
-            return self._decode(self._quantizer.from_codes(batch), starts, ends)
+            if not self._graphs:
+                return self._decode(packed(windows)).float()
+            largest = GRAPH_SIZES[-1]
+            parts = [windows[at : at + largest] for at in range(0, len(windows), largest)]
+            return torch.cat([self._replayed(part) for part in parts])
 
-    def _decode(
-        self, latents: "Tensor", starts: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> "Tensor":
+    def _replayed(self, windows: list[Window]) -> "Tensor":
+        graph = next(graph for graph in self._graphs if graph.size >= len(windows))
+        with self._lock:  # a graph has one place for what goes in and one for what comes out
+            return graph.replay(packed(windows)).float().cpu()
+
+    def _decode(self, batch: "Tensor") -> "Tensor":
+        """(windows, PACKED) of `packed`, on the device, to (windows, JOIN + 2048) samples."""
         from torch.nn import functional
 
+        codes = batch[:, :-2].reshape(-1, FRAMES, tokens.FRAME)
+        books = [codes[:, :, slots].flatten(1) for slots in ([0], [1, 4], [2, 3, 5, 6])]
+        starts, ends = batch[:, -2, None], batch[:, -1, None]
         offset = LEFT_FRAMES * LATENTS
         first = self._layers[0]
-        x = latents[..., first.first + offset : first.last + offset]
-        for layer, after in zip(self._layers, [*self._layers[1:], None], strict=True):
+        x = self._quantizer.from_codes(books)[..., first.first + offset : first.last + offset]
+        after = [*self._layers[1:], None]
+        for layer, places, following in zip(self._layers, self._places, after, strict=True):
             module = layer.module
             if layer.kind == "point":
                 x = module(x)
                 continue
-            x = _masked(x, layer, starts, ends)
+            x = _masked(x, (places >= layer.rate * starts) & (places < layer.rate * ends))
             if layer.kind == "conv":
                 x = _valid(module, x)
             elif layer.kind == "residual":
@@ -107,25 +130,61 @@ class WindowDecoder:
                 y = narrow(other_snake(_valid(wide, snake(x))))
                 x = x[..., wide.padding[0] : x.shape[-1] - wide.padding[0]] + y
             else:
-                assert after is not None
+                assert following is not None
                 (stride,), (padding,) = module.stride, module.padding
                 x = functional.conv_transpose1d(x, module.weight, module.bias, stride)
-                begin = after.first + padding - layer.first * stride
-                x = x[..., begin : begin + after.last - after.first]
-        return x[:, 0]
+                begin = following.first + padding - layer.first * stride
+                x = x[..., begin : begin + following.last - following.first]
+        samples: Tensor = x[:, 0]
+        return samples
 
 
-def _masked(
-    x: "Tensor", layer: _Layer, starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> "Tensor":
+def packed(windows: list[Window]) -> "Tensor":
+    """(windows, FRAMES * 7 + 2): of each its codes, its first known latent, and one past its last."""
+    import torch
+
+    rows = [
+        [*window.codes.reshape(-1), -LATENTS * window.before, LATENTS + window.after]
+        for window in windows
+    ]
+    return torch.from_numpy(np.array(rows, np.int64))
+
+
+class _Graph:
+    """A batch of one size on a GPU, recorded once and replayed."""
+
+    def __init__(self, decode: "Callable[[Tensor], Tensor]", size: int) -> None:
+        import torch
+
+        self.size = size
+        self._batch = torch.zeros(size, FRAMES * tokens.FRAME + 2, dtype=torch.long, device="cuda")
+        self._pinned = torch.zeros_like(self._batch, device="cpu").pin_memory()
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode():
+            with torch.cuda.stream(stream):
+                for _ in range(3):  # kernels are chosen and memory is taken before it is recorded
+                    decode(self._batch)
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(self._graph):
+                self._samples = decode(self._batch)
+
+    def replay(self, batch: "Tensor") -> "Tensor":
+        """(windows, JOIN + 2048) samples on the GPU, of at most `size` windows."""
+        self._pinned[: len(batch)] = batch
+        self._batch.copy_(self._pinned, non_blocking=True)
+        self._graph.replay()
+        return self._samples[: len(batch)]
+
+
+def _masked(x: "Tensor", is_known: "Tensor") -> "Tensor":
     """`x` with zeros where the stream has not begun, or is not known."""
     import torch
 
-    at = np.arange(layer.first, layer.last)
-    is_known = (at >= layer.rate * starts[:, None]) & (at < layer.rate * ends[:, None])
-    if is_known.all():
+    if x.device.type == "cpu" and is_known.all():  # to ask a GPU would be to wait for it
         return x
-    return torch.where(torch.from_numpy(is_known).to(x.device)[:, None], x, 0)
+    return torch.where(is_known[:, None], x, 0)
 
 
 def _valid(conv: Any, x: "Tensor") -> "Tensor":

@@ -18,6 +18,7 @@ from orpheus_clone.codec.window import (
     Window,
     _flat,
 )
+from orpheus_clone.models import BaseModel
 from orpheus_clone.tokens import FRAME_SAMPLES, Codes
 
 
@@ -102,3 +103,14 @@ def test_a_layer_that_is_not_the_decoders_is_refused() -> None:
 def test_nothing_is_learnt_while_decoding(codec: Codec) -> None:
     assert not codec._windows([window(some_codes(2), 0)]).requires_grad
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("count", [1, 3, 64, 100])
+def test_a_replayed_graph_says_what_the_cpu_says(base: BaseModel, count: int) -> None:
+    windows = [window(some_codes(9, seed), seed % 9, seed % 4) for seed in range(count)]
+    on_gpu = Codec(base.codec_path, "cuda", is_silent=True).decode_windows(windows)
+    on_cpu = Codec(base.codec_path, "cpu", is_silent=True).decode_windows(windows)
+    assert len(on_gpu) == count
+    assert np.abs(np.array(on_gpu) - np.array(on_cpu)).max() < 1e-3
