@@ -140,7 +140,7 @@ class WindowDecoder:
 
 
 def packed(windows: list[Window]) -> "Tensor":
-    """(windows, FRAMES * 7 + 2): of each its codes, its first known latent, and one past its last."""
+    """(windows, FRAMES * 7 + 2): codes, the first known latent, and one past the last."""
     import torch
 
     rows = [
