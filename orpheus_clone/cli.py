@@ -303,7 +303,7 @@ def serve(
 
 @app.command()
 def say(
-    text: Annotated[str, typer.Argument(help="What to say.")],
+    text: Annotated[str, typer.Argument(help="What to say; - for what comes on stdin.")],
     voice: Annotated[
         str | None, typer.Option(help="The voice's name; a run's own, with --run, if left out.")
     ] = None,
@@ -327,6 +327,7 @@ def say(
         raise errors.RecipeError("--server and --run exclude each other")
     voice = voice or voice_of(run)
     audio.checked_output(output)
+    text = sys.stdin.read() if text == "-" else text
     if server is not None:
         samples = through_node(text, voice, server, key)
     else:
