@@ -57,6 +57,7 @@ long: $(READY)
 SECONDS ?= 600
 soak: export OMP_WAIT_POLICY := passive
 soak: $(READY)
+	$(BIN)/python -c "import vllm"
 	SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/test_soak.py
 
 clean:

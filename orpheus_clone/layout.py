@@ -130,7 +130,7 @@ class PreparedDir:
     def check_is_ours(self) -> None:
         """RecipeError where the directory holds something that `prepare` did not write."""
         ours = (self.stamp_file, self.clips, self.rejected, self.cache)
-        check_is_ours(self.root, ours, "prepared corpus")
+        _check_is_ours(self.root, ours, "prepared corpus")
 
     def stamp(self) -> PreparedStamp:
         """The stamp, or ArtifactError that names the command that makes it."""
@@ -186,7 +186,7 @@ class RunDir:
 
     def check_is_ours(self) -> None:
         """RecipeError where the directory holds something that `train` did not write."""
-        check_is_ours(self.root, (self.stamp_file, self.recipe, self.checkpoints), "run")
+        _check_is_ours(self.root, (self.stamp_file, self.recipe, self.checkpoints), "run")
 
     def stamp(self) -> RunStamp:
         """The stamp, or ArtifactError that names the command that makes it."""
@@ -194,8 +194,7 @@ class RunDir:
         return read_stamp(self.stamp_file, RunStamp, hint)
 
 
-def check_is_ours(root: Path, ours: Sequence[Path], kind: str) -> None:
-    """RecipeError where the directory `root` holds something, and none of `ours` exists."""
+def _check_is_ours(root: Path, ours: Sequence[Path], kind: str) -> None:
     if not root.is_dir() or any(path.exists() for path in ours):
         return
     foreign = next((path.name for path in sorted(root.iterdir()) if path.name[0] != "."), None)

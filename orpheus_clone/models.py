@@ -35,6 +35,7 @@ MODEL_FILES = [
 """What a base model needs of its hub repository. The 3B's also holds optimiser states: 100 GB."""
 
 CODEC_FILES = ["config.json", "pytorch_model.bin", "model.safetensors"]
+OPTIMISED_FILES = {"base.json", "codec", "config.json", "model.safetensors", "tokenizer.json"}
 SNAC_HUB = "hubertsiuzdak/snac_24khz"
 
 
@@ -138,7 +139,7 @@ def optimise(base: BaseModel, out: Path) -> BaseModel:
     """
     if base.has_audio_head:
         raise RecipeError(f"{base.path} is optimised already")
-    layout.check_is_ours(out, (out,) if _is_optimised(out) else (), "optimised base model")
+    _check_may_be_written(out)
     with layout.atomic_dir(out) as temporary:
         optimised.write(base.path, temporary)
         shutil.copyfile(base.path / "tokenizer.json", temporary / "tokenizer.json")
@@ -231,9 +232,17 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
     }
 
 
-def _is_optimised(path: Path) -> bool:
-    facts = path / "base.json"
-    return facts.is_file() and "source_digest" in layout.read_json(facts, "remove it")
+def _check_may_be_written(out: Path) -> None:
+    """RecipeError where `optimise` would replace what it did not write, hidden files too."""
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    facts = out / "base.json"
+    is_ours = facts.is_file() and "source_digest" in layout.read_json(facts, "remove it")
+    foreign = sorted(there - OPTIMISED_FILES if is_ours else there)
+    if foreign:
+        raise RecipeError(
+            f"--out {out}: holds {foreign[0]}, which is no part of an optimised base model; name a "
+            "new or an empty directory"
+        )
 
 
 def _check_vocabulary(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 Watched a frame at a time, while it speaks:
 
-    silence   two and a half seconds in which nothing is heard, before the first word or after one
-    loop      what the first codebook says comes back, at the same distance, for two seconds and at
-              least three times; one frame in five may differ
+    silence   nothing is heard, before the first word or after one
+    loop      what the first codebook says comes back, at the same distance and at least three
+              times; one frame in ten may differ
+
+for two and a half seconds.
 
 Real speech does neither: of 122 recordings of 36 people, one pauses as long, in a long sentence.
 What is too long for its text is the engine's limit, from `text.longest_s`.
@@ -23,13 +25,13 @@ from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
 
 Runaway = Literal["silence", "loop"]
 
-SILENCE_S = 2.5
-LOOP_S = 2.0
-FRAMES = math.ceil(LOOP_S * SAMPLE_RATE / FRAME_SAMPLES)
+SECONDS = 2.5
+FRAMES = math.ceil(SECONDS * SAMPLE_RATE / FRAME_SAMPLES)
 LONGEST_LOOP = FRAMES
 TIMES = 3
-MISMATCH = 4
-"""What a frame that differs takes back of the frames that do not."""
+MISMATCH = 2
+"""What a frame that differs takes back of the frames that do not; it is met twice, as what comes
+back and as what should come back."""
 
 
 class Watch:
@@ -75,4 +77,4 @@ class Watch:
             self._silent = len(samples) - round(len(samples) * (heard[-1] + 1) / len(db))
         else:
             self._silent += len(samples)
-        return self._silent >= SILENCE_S * SAMPLE_RATE
+        return self._silent >= SECONDS * SAMPLE_RATE

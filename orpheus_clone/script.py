@@ -11,19 +11,25 @@ settled once the word after it is whole, since that word can undo it.
 
 import asyncio
 import re
+from bisect import bisect_right
 from collections import deque
+from itertools import accumulate
 
 from sentencex import segment
 
+from orpheus_clone.errors import TextError
+from orpheus_clone.text import letters
+
 LONGEST = 220
-"""Characters; about 15 s of speech at 15 a second: inside what clips of 20 s taught the voice."""
+"""`text.letters`; about 15 s of speech: inside what clips of 20 s taught the voice."""
 PACKED = 110
 """Sentences are packed up to here, so that an utterance and the one before it fit in `LONGEST`."""
 START_SENTENCES = 2
 
 _CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[，、；：])\s*")
-_LINE_END = re.compile(r"(?<!\n)\n(?!\n)")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")
 _LIST_NUMBER = re.compile(r"\s*\d{1,3}[.)]\s*")
+_SPACE = re.compile(r"\s+")
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 """Of a script that is written without spaces."""
 _WHOLE_WORD = re.compile(rf"\w[^\w]|{_WIDE.pattern}")
@@ -54,13 +60,15 @@ class Script:
         return script
 
     def write(self, text: str) -> None:
-        """More text, cut anywhere."""
+        """More text, cut anywhere; TextError after the end."""
+        if self._is_ended:
+            raise TextError("the text has ended; write what follows into another")
         self._tail += text
         for sentence in _settled(self._tail, self._language):
             self._add(sentence)
             self._tail = self._tail[len(sentence) :]
-        while len(self._tail) > LONGEST:  # nobody waits for an end that may never come
-            cut = _cut(self._tail, LONGEST)
+        while letters(sentences(self._tail, self._language)[0]) > LONGEST:
+            cut = _cut(self._tail)  # nobody waits for an end that may never come
             self._add(self._tail[:cut])
             self._tail = self._tail[cut:]
         self._news.set()
@@ -71,6 +79,7 @@ class Script:
             self._add(sentence)
         self._tail = ""
         self._flushed = len(self._ready)
+        self._is_speaking = bool(self._ready)
         self._news.set()
 
     def end(self) -> None:
@@ -88,10 +97,15 @@ class Script:
         may_speak = self._is_speaking or self._flushed or len(self._ready) >= self._start
         if not self._ready or not may_speak:
             return None
-        self._is_speaking = True
-        taken = self._pop()
-        while self._ready and len(taken) + 1 + len(self._ready[0]) <= PACKED:
-            taken += " " + self._pop()
+        to_go = self._flushed or len(self._ready)
+        taken = self._ready.popleft()
+        to_go -= 1
+        while to_go and letters(f"{taken} {self._ready[0]}") <= PACKED:
+            taken += " " + self._ready.popleft()
+            to_go -= 1
+        # What is written after a flush begins anew.
+        self._is_speaking = not self._flushed or to_go > 0
+        self._flushed = to_go if self._flushed else 0
         return taken
 
     async def next(self) -> str | None:
@@ -104,30 +118,22 @@ class Script:
     def _add(self, sentence: str) -> None:
         """Make a sentence, or the parts of one that is too long, ready to be spoken."""
         while sentence:
-            cut = _cut(sentence, LONGEST)
+            cut = _cut(sentence)
             part = " ".join(sentence[:cut].split())
             if any(c.isalnum() for c in part):
                 self._ready.append(part)
             sentence = sentence[cut:]
 
-    def _pop(self) -> str:
-        if self._flushed == 1:
-            self._is_speaking = False  # what is written after a flush begins anew
-        self._flushed = max(0, self._flushed - 1)
-        return self._ready.popleft()
-
 
 def sentences(text: str, language: str = "en") -> list[str]:
     """`text` in sentences, each with the white space after it; joined, they are `text`."""
-    # A line that ends is no sentence that ends, but a paragraph is.
-    flat = _LINE_END.sub(" ", text)
     cut: list[str] = []
-    for piece in segment(language, flat):
+    for piece in segment(language, text):
         if cut and _belongs(cut[-1], piece):
             cut[-1] += piece
         else:
             cut.append(piece)
-    return cut
+    return cut or [""]
 
 
 def _belongs(before: str, piece: str) -> bool:
@@ -149,12 +155,15 @@ def _settled(text: str, language: str) -> list[str]:
     return settled
 
 
-def _cut(text: str, longest: int) -> int:
-    """Where a part of `text`, at most `longest`, ends: with it, a clause, a word, or anywhere."""
-    if len(text) <= longest:
-        return len(text)
-    clauses = [m.end() for m in _CLAUSE_END.finditer(text[: longest + 1])]
-    if clauses and clauses[-1] > longest / 2:
-        return clauses[-1]
-    spaces = [m.end() for m in re.finditer(r"\s+", text[: longest + 1])]
-    return spaces[-1] if spaces and spaces[-1] > 0 else longest
+def _cut(text: str) -> int:
+    """Where a part of `text`, at most `LONGEST`, ends: with it, a sentence, a clause, a word."""
+    sums = list(accumulate(map(letters, text)))
+    most = bisect_right(sums, LONGEST)
+    if most == len(text):
+        return most
+    for end in (_SENTENCE_END, _CLAUSE_END, _SPACE):
+        # The first of the line may be a short word: half a part is worth a better end.
+        ends = [at.end() for at in end.finditer(text[: most + 1]) if at.end() <= most]
+        if ends and (sums[ends[-1] - 1] > LONGEST / 2 or end is _SPACE):
+            return ends[-1]
+    return max(1, most)

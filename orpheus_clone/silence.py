@@ -42,7 +42,7 @@ EDGE_REACH_MS = 150.0
 SILENT_DBFS = -50.0
 """A clip whose loud windows stay below this holds no speech."""
 
-HEARD_DBFS = (-45.0, -35.0)
+HEARD_DBFS = (SILENT_DBFS, -35.0)
 """Before a stream has been loud nobody knows how loud it will be. Speech lies above its floor by
 `CORE_ABOVE_FLOOR_DB`; nothing below the first of these is speech, and all above the second is."""
 _DIGITAL_SILENCE_DBFS = -120.0

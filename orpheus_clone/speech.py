@@ -47,6 +47,8 @@ HEAD_MS = 30.0
 PAUSE_MS = 250.0
 """Silence that is left before the first word of an utterance that does not go on from another."""
 LONGEST_HEAD_MS = 1500.0
+CONTEXT_FRAMES = 176
+"""15 s: on from a longer sound, the next would be beyond what clips taught."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class _Utterance:
             may_go_on
             and before is not None
             and before.ending == "stop"
-            and len(before.text) + 1 + len(spoken) <= LONGEST
+            and text.letters(f"{before.text} {spoken}") <= LONGEST
+            and len(before.tokens) <= CONTEXT_FRAMES * tokens.FRAME
         )
         self._context = before if goes_on else None
         self.trim: HeadTrim | None = None

@@ -143,22 +143,30 @@ def test_one_that_is_optimised_is_not_optimised_again(short: BaseModel, tmp_path
 def test_a_directory_that_holds_something_else_is_left_as_it_is(
     base: BaseModel, tmp_path: Path
 ) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(RecipeError, match=r"holds thesis\.txt and is no optimised base model"):
-        models.optimise(base, tmp_path)
+    for name in (".env", "thesis.txt"):
+        (tmp_path / name).write_text("years of work")
+        with pytest.raises(RecipeError, match=r"holds \.env, which is no part of an optimised"):
+            models.optimise(base, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_base_model_does_not_replace_itself(base: BaseModel, tmp_path: Path) -> None:
     own = Path(shutil.copytree(base.path, tmp_path / "own"))
     before = sorted(path.name for path in own.iterdir())
-    with pytest.raises(RecipeError, match="is no optimised base model"):
+    with pytest.raises(RecipeError, match="is no part of an optimised base model"):
         models.optimise(models.locate(str(own)), own)
     assert sorted(path.name for path in own.iterdir()) == before
 
 
-def test_an_optimised_one_may_be_written_again(short: BaseModel, base: BaseModel) -> None:
-    assert models.optimise(base, short.path) == short
+def test_an_optimised_one_may_be_written_again_if_nothing_else_is_there(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    once = models.optimise(base, tmp_path / "fast")
+    assert models.optimise(base, once.path) == once
+    (once.path / "notes.md").write_text("mine")
+    with pytest.raises(RecipeError, match=r"holds notes\.md"):
+        models.optimise(base, once.path)
+    assert (once.path / "notes.md").read_text() == "mine"
 
 
 def test_the_cache_holds_it_once(base: BaseModel) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orpheus_clone.errors import TextError
 from orpheus_clone.script import LONGEST, PACKED, Script, sentences
-from orpheus_clone.text import clean
+from orpheus_clone.text import clean, letters
 
 GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 CASES = [
@@ -61,12 +61,11 @@ def test_what_nobody_pauses_in_is_not_cut(words: str) -> None:
 
 @given(st.text(max_size=200))
 def test_sentences_hold_all_of_the_text(text: str) -> None:
-    flat = text.replace("\n", " ")
-    assert "".join(sentences(text)).replace("\n", " ") == flat
+    assert "".join(sentences(text)) == text
 
 
 def test_a_line_that_ends_is_no_sentence_that_ends_and_a_paragraph_is() -> None:
-    assert stripped(sentences("We go\nhome now.")) == ["We go home now."]
+    assert utterances("We go\nhome now.") == ["We go home now."]
     assert utterances("We go home\n\nThey stay " + "here " * 20) == [
         "We go home",
         ("They stay " + "here " * 20).strip(),
@@ -141,6 +140,43 @@ def test_a_flush_speaks_what_is_there_and_what_follows_begins_anew() -> None:
     assert taken(script) == ["One is here. But two is not"]
 
 
+def test_a_flush_is_a_boundary_even_if_the_speaker_comes_late() -> None:
+    script = Script()
+    script.write("One is here. Two is here. Three")
+    script.flush()
+    script.write(" Four is here. And ")
+    assert script.take() == "One is here. Two is here. Three"
+    assert script.take() is None
+    script.flush()
+    assert taken(script) == ["Four is here. And"]
+
+
+def test_several_flushed_utterances_are_all_spoken_and_then_it_waits_again() -> None:
+    long = "This is a sentence of some sixty letters, to fill an utterance. "
+    script = Script()
+    script.write(long * 3)
+    script.flush()
+    script.write("One is here. And ")
+    assert taken(script) == [long.strip()] * 3
+
+
+def test_a_flush_of_nothing_begins_anew() -> None:
+    script = Script()
+    script.write("One is here. Two is here. And ")
+    assert script.take() == "One is here. Two is here."
+    script.flush()
+    assert script.take() == "And"
+    script.flush()
+    script.write("Three is here. And ")
+    assert script.take() is None
+
+
+def test_nothing_is_written_after_the_end() -> None:
+    script = Script.of("One is here.")
+    with pytest.raises(TextError, match="has ended"):
+        script.write("Two is here.")
+
+
 def test_how_many_sentences_start_it_can_be_chosen() -> None:
     script = Script(start_sentences=1)
     script.write("One is here. Two ")
@@ -154,7 +190,36 @@ def test_a_sentence_that_never_ends_is_not_waited_for() -> None:
         said += taken(script)
     assert len(said) > 5
     assert all(piece.endswith("went on,") for piece in said)
-    assert all(LONGEST / 2 < len(piece) <= LONGEST for piece in said)
+    assert all(LONGEST / 2 < letters(piece) <= LONGEST for piece in said)
+
+
+def test_a_sentence_that_just_fits_is_not_cut_while_its_end_is_not_settled() -> None:
+    sentence = "a" * 150 + ", " + "b" * 63 + "."
+    script = Script(start_sentences=1)
+    for letter in sentence + " Next one":
+        script.write(letter)
+    assert script.take() == sentence
+
+
+def test_a_quotation_that_is_too_long_is_cut_where_its_sentences_end() -> None:
+    said = [f"I went to see number {word}, and it was quite all right." for word in "abcdef"]
+    pieces = utterances(f'He said: "{" ".join(said)}"')
+    assert len(pieces) > 1
+    assert all(piece.endswith((".", '."')) for piece in pieces)
+
+
+def test_what_takes_longer_to_say_is_cut_shorter() -> None:
+    assert max(map(len, utterances("我们今天去公园" * 30, "zh"))) <= LONGEST / 5
+    assert max(map(len, utterances("7" * 300))) <= LONGEST / 5
+    assert all(letters(piece) <= LONGEST for piece in utterances("1 " * 300))
+
+
+def test_a_list_is_cut_at_its_lines_however_they_end() -> None:
+    item = "another thing of forty letters or thereabouts"
+    for end in ("\n", "\r\n"):
+        lines = end.join(f"- {number} {item}" for number in ("one", "two", "three", "four"))
+        assert [piece.split()[-1] for piece in utterances(lines)] == ["thereabouts"] * 2
+    assert stripped(sentences("We go home\r\n\r\nThey stay")) == ["We go home", "They stay"]
 
 
 def test_sentences_are_packed_while_they_fit() -> None:
@@ -171,7 +236,7 @@ def test_a_long_sentence_is_cut_after_a_comma_else_at_a_space_else_anywhere() ->
 
 
 def test_numbers_and_times_are_not_cut_at_their_commas_and_colons() -> None:
-    text = "so " * 70 + "at 10:30 she paid 12,500 for it"
+    text = "so " * 65 + "at 10:30 she paid 12,500 for it"
     assert [part.split()[-1] for part in utterances(text)] == ["10:30", "it"]
 
 
@@ -192,7 +257,7 @@ def test_every_word_is_kept_in_order_and_no_utterance_is_too_long(
     text = " ".join(word + stops.draw(STOPS) for word in words)
     pieces = utterances(clean(text))
     assert " ".join(pieces).split() == clean(text).split()
-    assert all(0 < len(piece) <= LONGEST for piece in pieces)
+    assert all(piece and letters(piece) <= LONGEST for piece in pieces)
 
 
 @given(raw=st.text(max_size=600))
@@ -203,7 +268,7 @@ def test_any_text_is_cut_into_utterances_that_can_be_said(raw: str) -> None:
         return
     pieces = utterances(text)
     assert pieces
-    assert all(0 < len(piece) <= LONGEST for piece in pieces)
+    assert all(piece and letters(piece) <= LONGEST for piece in pieces)
     spoken = [c for c in text if c.isalnum()]
     assert [c for piece in pieces for c in piece if c.isalnum()] == spoken
 

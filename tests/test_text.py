@@ -73,7 +73,14 @@ def test_a_tag_in_a_sentence_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("spoken", "seconds"),
-    [("Hi.", 2.5), ("1984", 5.3), ("你好。", 4.5), ("Well <sigh> no.", 6.83), ("x" * 120, 22.0)],
+    [
+        ("Hi.", 2.5),
+        ("1984", 5.3),
+        ("你好。", 4.5),
+        ("Well <sigh> no.", 6.83),
+        ("x" * 120, 22.0),
+        ("5 %", 3.83),
+    ],
 )
 def test_how_long_a_text_may_take_at_most(spoken: str, seconds: float) -> None:
     assert longest_s(spoken) == pytest.approx(seconds, abs=0.05)

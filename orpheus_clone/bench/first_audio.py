@@ -8,10 +8,10 @@
 One stream, both engines in this run, taking turns, with the sampling that is shipped. Where speech
 begins is silence.py's to say, of what each listener hears.
 
-    network    the first sound of ours through HTTP on this machine, less the same without
-    prefill    until the first token
-    tokens     until the first frame is whole
-    codec      until it is sound
+    network    what HTTP on this machine adds to our first sound
+    prefill    until the engine gives the first token
+    tokens     until it has given those of the first sound: 7, upstream 28
+    codec      until that is decoded
     silence    from then until speech is heard
 """
 
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.registry import NodeInfo
 from orpheus_clone.codec.snac import Codec
+from orpheus_clone.codec.window import Window
 from orpheus_clone.engine import open_engine
-from orpheus_clone.engine.base import Engine, Request
+from orpheus_clone.engine.base import Delta, Engine, Request
 from orpheus_clone.errors import NoSpeechError
 from orpheus_clone.eval.run import prompt_set
 from orpheus_clone.models import BaseModel
@@ -49,13 +50,10 @@ from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Chunk, Speaker, Voice, max_frames
 from orpheus_clone.store import Store
-from orpheus_clone.tokens import FRAME, SAMPLE_RATE
+from orpheus_clone.tokens import FRAME, SAMPLE_RATE, Codes
 
 PROMPTS = 10
 MAX_SECONDS = 3.0
-
-Came = tuple[int, Waveform]
-"""What a path hands out: so many tokens, and samples of shape (n,), either often none."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +76,85 @@ def run() -> Result:
     return asyncio.run(_run(models.locate("nano")))
 
 
+@dataclass
+class Stamps:
+    """Seconds from the text to what happened first; 0 is not yet."""
+
+    wanted: int
+    """Tokens of the first sound."""
+    began: float = field(default_factory=time.perf_counter)
+    tokens: int = 0
+    first_token: float = 0.0
+    first_frame: float = 0.0
+    first_decoded: float = 0.0
+
+    def now(self) -> float:
+        """Seconds from the text."""
+        return time.perf_counter() - self.began
+
+    def token(self, count: int) -> None:
+        """The engine has given so many more."""
+        self.tokens += count
+        self.first_token = self.first_token or self.now()
+        if self.tokens >= self.wanted:
+            self.first_frame = self.first_frame or self.now()
+
+
+class StampedEngine:
+    """An engine that says when its tokens came."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.inner, self.info = engine, engine.info
+        self.load, self.unload = engine.load, engine.unload
+        self.is_alive, self.close = engine.is_alive, engine.close
+        self.stamps = Stamps(0)
+
+    async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """As the engine's."""
+        async with aclosing(self.inner.generate(request)) as deltas:
+            async for delta in deltas:
+                self.stamps.token(len(delta.tokens))
+                yield delta
+
+
+class StampedCodec(Codec):
+    """A codec that says when it was first done."""
+
+    stamps = Stamps(0)
+
+    def decode(self, codes: Codes) -> Waveform:
+        """As the codec's."""
+        samples = super().decode(codes)
+        self.stamps.first_decoded = self.stamps.first_decoded or self.stamps.now()
+        return samples
+
+    def decode_windows(self, windows: list[Window]) -> list[Waveform]:
+        """As the codec's."""
+        samples = super().decode_windows(windows)
+        self.stamps.first_decoded = self.stamps.first_decoded or self.stamps.now()
+        return samples
+
+
 async def _run(base: BaseModel) -> Result:
-    engines = [open_engine("vllm", base)]
+    engines = [StampedEngine(open_engine("vllm", base))]
     from orpheus_clone.engine.vllm import VllmEngine
 
     try:
-        engines.append(VllmEngine(base, max_adapters=4, max_rank=16))
-        codec = Codec(base.codec_path)
-        speaker = _Stamped(engines[0], codec, base)
+        engines.append(StampedEngine(VllmEngine(base, max_adapters=4, max_rank=16)))
+        short, stock = engines
+        codec = StampedCodec(base.codec_path)
+        speaker = _Stamped(short, codec, base)
         voice = Voice(base.voices[0])
         ours, theirs = list[Parts](), list[Parts]()
-        for seed, spoken in enumerate(prompt_set(PROMPTS + 1)):
-            parts = [
-                await listen(_ours(speaker, spoken, voice, seed), FRAME),
-                await listen(
-                    _upstream(engines[1], codec, base, spoken, seed), UPSTREAM_FRAMES * FRAME
-                ),
-            ]
+        for seed, said in enumerate(prompt_set(PROMPTS + 1)):
+            short.stamps = codec.stamps = Stamps(FRAME)
+            one = await listen(_ours(speaker, said, voice, seed), codec.stamps)
+            stock.stamps = codec.stamps = Stamps(UPSTREAM_FRAMES * FRAME)
+            other = await listen(_upstream(stock, codec, base, said, seed), codec.stamps)
             if seed:  # the first is slow, and nobody hears it
-                ours.append(parts[0])
-                theirs.append(parts[1])
+                ours.append(one)
+                theirs.append(other)
         network_ms = await _network_ms(speaker, voice)
-        info = engines[0].info
     finally:
         for engine in engines:
             await engine.close()
@@ -108,32 +163,26 @@ async def _run(base: BaseModel) -> Result:
     line: dict[str, Any] = {"bench": "first_audio", "speedup": round(medians[0] / medians[1], 2)}
     for row in rows:
         line |= {f"{row['path']}_first_speech_p{q}_ms": row[f"first speech p{q}"] for q in (50, 95)}
-    where = {"engine": info.engine, "hardware": info.hardware, "precision": info.precision}
-    return Result(rows, line | where | {"model": base.name})
+    return Result(rows, line | asdict(short.info) | {"model": base.name})
 
 
-async def listen(path: AsyncGenerator[Came, None], first_tokens: int) -> Parts:
-    """Play a path's sound as it comes; `first_tokens` make its first sound."""
-    began = time.perf_counter()
-    samples, plays_at = list[Waveform](), list[float]()
-    counted, prefill_s, tokens_s, sound_s, plays_until = 0, 0.0, 0.0, 0.0, 0.0
+async def listen(path: AsyncGenerator[Waveform, None], stamps: Stamps) -> Parts:
+    """Play a path's sound as it comes."""
+    samples, plays_at, plays_until = list[Waveform](), list[float](), 0.0
     async with aclosing(path) as coming:
-        async for count, part in coming:
-            now = time.perf_counter() - began
-            prefill_s = prefill_s or (now if count else 0.0)
-            counted += count
-            tokens_s = tokens_s or (now if counted >= first_tokens else 0.0)
+        async for part in coming:
             if len(part):
-                sound_s = sound_s or now
-                plays_at.append(max(plays_until, now))
+                plays_at.append(max(plays_until, stamps.now()))
                 plays_until = plays_at[-1] + len(part) / SAMPLE_RATE
                 samples.append(part)
-    heard_s = _played_s(samples, plays_at)
+    heard = _played_s(samples, plays_at) if samples else stamps.now()
+    frame = stamps.first_frame or heard
+    decoded = stamps.first_decoded or frame
     return Parts(
-        prefill=1000 * prefill_s,
-        tokens=1000 * (tokens_s - prefill_s),
-        codec=1000 * (min(sound_s, heard_s) - tokens_s),
-        silence=1000 * max(0.0, heard_s - sound_s),
+        prefill=1000 * stamps.first_token,
+        tokens=1000 * (frame - stamps.first_token),
+        codec=1000 * (decoded - frame),
+        silence=1000 * (heard - decoded),
     )
 
 
@@ -150,15 +199,17 @@ def _played_s(samples: Sequence[Waveform], plays_at: Sequence[float]) -> float:
     return plays_at[-1]
 
 
-async def _ours(speaker: Speaker, line: str, voice: Voice, seed: int) -> AsyncGenerator[Came, None]:
+async def _ours(
+    speaker: Speaker, line: str, voice: Voice, seed: int
+) -> AsyncGenerator[Waveform, None]:
     async with aclosing(speaker.speak(line, voice, seed=seed, max_seconds=MAX_SECONDS)) as chunks:
         async for chunk in chunks:
-            yield chunk.tokens, chunk.samples
+            yield chunk.samples
 
 
 async def _upstream(
-    engine: Engine, codec: Codec, base: BaseModel, line: str, seed: int
-) -> AsyncGenerator[Came, None]:
+    engine: StampedEngine, codec: Codec, base: BaseModel, line: str, seed: int
+) -> AsyncGenerator[Waveform, None]:
     prompt = models.prompt_ids(base.tokenizer(), base.voices[0], line, base.tags)
     request = Request(prompt, Sampling(), max_frames(MAX_SECONDS), seed=seed)
     ids: list[int] = []
@@ -166,9 +217,8 @@ async def _upstream(
         async for delta in deltas:
             for token in delta.tokens:
                 ids.append(token)
-                yield 1, np.zeros(0, np.float32)
                 if len(ids) % FRAME == 0 and len(ids) >= UPSTREAM_FRAMES * FRAME:
-                    yield 0, upstream(ids[-UPSTREAM_FRAMES * FRAME :], codec.decode)
+                    yield upstream(ids[-UPSTREAM_FRAMES * FRAME :], codec.decode)
 
 
 class _Stamped(Speaker):

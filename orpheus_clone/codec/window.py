@@ -58,6 +58,8 @@ class Window:
     """Known latents after it, at most RIGHT_FRAMES * LATENTS."""
 
 
+BOOK_SLOTS = ([0], [1, 4], [2, 3, 5, 6])
+"""The slots of a frame that each codebook has, in order."""
 GRAPH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Windows in a batch on a GPU; one in between is filled up."""
 
@@ -86,43 +88,45 @@ class WindowDecoder:
         self._places = [
             torch.arange(layer.first, layer.last, device=self._device) for layer in self._layers
         ]
-        is_gpu = self._device.type == "cuda"
         self._lock = threading.Lock()
-        self._graphs = [_Graph(self._decode, size) for size in GRAPH_SIZES if is_gpu]
+        self._graphs: list[_Graph] = []
 
     def __call__(self, windows: list[Window]) -> "Tensor":
         """(windows, JOIN + 2048) samples, on the CPU."""
         import torch
 
         with torch.inference_mode():
-            if not self._graphs:
+            if self._device.type == "cpu":
                 return self._decode(packed(windows)).float()
             largest = GRAPH_SIZES[-1]
             parts = [windows[at : at + largest] for at in range(0, len(windows), largest)]
             return torch.cat([self._replayed(part) for part in parts])
 
     def _replayed(self, windows: list[Window]) -> "Tensor":
-        graph = next(graph for graph in self._graphs if graph.size >= len(windows))
         with self._lock:  # a graph has one place for what goes in and one for what comes out
+            if not self._graphs:
+                self._graphs = [_Graph(self._decode, size) for size in GRAPH_SIZES]
+            graph = next(graph for graph in self._graphs if graph.size >= len(windows))
             return graph.replay(packed(windows)).float().cpu()
 
     def _decode(self, batch: "Tensor") -> "Tensor":
         """(windows, PACKED) of `packed`, on the device, to (windows, JOIN + 2048) samples."""
         from torch.nn import functional
 
-        codes = batch[:, :-2].reshape(-1, FRAMES, tokens.FRAME)
-        books = [codes[:, :, slots].flatten(1) for slots in ([0], [1, 4], [2, 3, 5, 6])]
+        books = [
+            batch[:, FRAMES * first : FRAMES * last] for first, last in ((0, 1), (1, 3), (3, 7))
+        ]
         starts, ends = batch[:, -2, None], batch[:, -1, None]
         offset = LEFT_FRAMES * LATENTS
         first = self._layers[0]
         x = self._quantizer.from_codes(books)[..., first.first + offset : first.last + offset]
         after = [*self._layers[1:], None]
-        for layer, places, following in zip(self._layers, self._places, after, strict=True):
+        for layer, at, following in zip(self._layers, self._places, after, strict=True):
             module = layer.module
             if layer.kind == "point":
                 x = module(x)
                 continue
-            x = _masked(x, (places >= layer.rate * starts) & (places < layer.rate * ends))
+            x = _masked(x, (at >= layer.rate * starts) & (at < layer.rate * ends))
             if layer.kind == "conv":
                 x = _valid(module, x)
             elif layer.kind == "residual":
@@ -140,14 +144,13 @@ class WindowDecoder:
 
 
 def packed(windows: list[Window]) -> "Tensor":
-    """(windows, FRAMES * 7 + 2): codes, the first known latent, and one past the last."""
+    """(windows, FRAMES * 7 + 2): codes by codebook, the first known latent, one past the last."""
     import torch
 
-    rows = [
-        [*window.codes.reshape(-1), -LATENTS * window.before, LATENTS + window.after]
-        for window in windows
-    ]
-    return torch.from_numpy(np.array(rows, np.int64))
+    codes = np.stack([window.codes for window in windows])
+    books = [codes[:, :, slots].reshape(len(windows), -1) for slots in BOOK_SLOTS]
+    known = [[-LATENTS * window.before, LATENTS + window.after] for window in windows]
+    return torch.from_numpy(np.concatenate([*books, np.array(known)], axis=1).astype(np.int64))
 
 
 class _Graph:

@@ -8,11 +8,13 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from orpheus_clone.audio import Waveform
 from orpheus_clone.bench import decode
 from orpheus_clone.bench.decode import best_of
-from orpheus_clone.bench.first_audio import Came, listen
+from orpheus_clone.bench.first_audio import Stamps, listen
 from tests.commands import run
 from tests.signals import noise, tone
 
@@ -89,15 +91,29 @@ def test_first_audio_prints_one_line_with_the_ratio_of_the_upstream_path_to_ours
 async def test_what_a_path_takes_until_speech_is_heard_is_its_parts_together() -> None:
     loud, hush = tone(200), noise(200, -70)
 
-    async def path() -> AsyncGenerator[Came, None]:
-        for count, part in ((1, hush[:0]), (6, hush[:0]), (0, hush), (0, loud)):
+    async def path(stamps: Stamps) -> AsyncGenerator[Waveform, None]:
+        for count in (1, 6):
             await asyncio.sleep(0.02)
-            yield count, part
+            stamps.token(count)
+        await asyncio.sleep(0.02)
+        stamps.first_decoded = stamps.now()
+        yield hush
+        yield loud
 
-    parts = await listen(path(), 7)
+    stamps = Stamps(7)
+    parts = await listen(path(stamps), stamps)
     assert min(parts.prefill, parts.tokens, parts.codec) >= 15
     assert 150 < parts.silence < 250  # of the hush, since the loud part was there in time
     assert parts.first_speech == pytest.approx(60 + 200, abs=40)
+
+
+async def test_a_path_that_makes_no_sound_is_never_heard_before_its_end() -> None:
+    async def path() -> AsyncGenerator[Waveform, None]:
+        await asyncio.sleep(0.02)
+        yield np.zeros(0, np.float32)
+
+    stamps = Stamps(28)
+    assert (await listen(path(), stamps)).first_speech >= 20
 
 
 def test_an_unknown_bench_is_wrong_usage_and_names_the_known() -> None:

@@ -127,6 +127,22 @@ def test_a_listener_who_ran_out_hears_the_next_frame_at_once(codec: Codec) -> No
     assert len(decoded(codec, stream)) == 2 * FRAME_SAMPLES
 
 
+def test_a_wait_between_utterances_is_not_taken_for_slow_tokens(codec: Codec) -> None:
+    """Else the frames of the next would no longer wait for those after them."""
+    now = 0.0
+    stream = StreamDecoder(clock=lambda: now)
+    ids = tokens.codes_to_tokens(some_codes(8))
+    for start, ready_at in ((0, 0.0), (28, 60.0)):
+        stream.begin()
+        for at in range(start, start + 28, 7):
+            now = ready_at + (at - start) / 7 * 0.04
+            stream.push(ids[at : at + 7])
+            decoded(codec, stream)
+        assert (stream.wait_s() or 0) > 0
+        stream.pause()
+        decoded(codec, stream)
+
+
 class Doors:
     """A trim that drops the first `shut` samples, to the sample."""
 
