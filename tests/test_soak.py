@@ -19,6 +19,7 @@ from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.eval.run import prompt_set
 from orpheus_clone.models import BaseModel
+from orpheus_clone.script import Script
 from orpheus_clone.speech import Chunk, Speaker, Voice
 
 pytest.importorskip("vllm")
@@ -42,6 +43,8 @@ class Seen:
 async def test_streams_come_and_go_and_nothing_is_lost_or_left(
     vllm_engine: Engine, codec: Codec, base: BaseModel, adapters: tuple[Adapter, Adapter]
 ) -> None:
+    from orpheus_clone.engine.vllm import VllmEngine
+
     speaker = Speaker(vllm_engine, codec, base)
     voices = [Voice(base.voices[0]), *(Voice("jack", adapter) for adapter in adapters)]
     seen, until = Seen(), time.monotonic() + SECONDS
@@ -52,6 +55,8 @@ async def test_streams_come_and_go_and_nothing_is_lost_or_left(
     assert set(seen.ended) == {"whole", "left"}
     assert all(count > 2 for count in seen.ended.values())
     assert not speaker._decoder._jobs
+    assert isinstance(vllm_engine, VllmEngine)
+    assert not vllm_engine._llm.output_processor.has_unfinished_requests()
     alone = await speaker.say("Hello.", voices[0], seed=1, max_seconds=1.0)
     again = await speaker.say("Hello.", voices[0], seed=1, max_seconds=1.0)
     assert len(alone) == len(again) > 0
@@ -64,24 +69,47 @@ async def _customer(
 ) -> None:
     """One stream after the other; some are heard to their end, some are not."""
     while time.monotonic() < until:
-        voice, seconds = luck.choice(voices), luck.uniform(0.1, 2.0)
+        voice, seconds = luck.choice(voices), luck.choice([luck.uniform(0.1, 2.0), 4.0])
         patience = luck.choice([None, luck.randrange(1, 60)])
-        chunks = speaker.speak(luck.choice(prompt_set(20)), voice, max_seconds=seconds)
+        text = luck.choice(prompt_set(20))
+        writing = None
+        if luck.random() < 0.3:
+            written = Script()
+            writing = asyncio.create_task(_write(text, written, luck))
+            chunks = speaker.speak(written, voice, max_seconds=seconds)
+        else:
+            chunks = speaker.speak(text, voice, max_seconds=seconds)
         seen.ended[await _hear(chunks, patience)] += 1
+        if writing is not None:
+            await writing
         await asyncio.sleep(luck.uniform(0, 0.5))
 
 
+async def _write(text: str, script: Script, luck: random.Random) -> None:
+    """As a language model writes: a few letters at a time, and a flush now and then."""
+    for at in range(0, len(text), 5):
+        script.write(text[at : at + 5])
+        if luck.random() < 0.05:
+            script.flush()
+        await asyncio.sleep(0.01)
+    script.end()
+
+
 async def _hear(chunks: AsyncGenerator[Chunk, None], patience: int | None) -> str:
-    samples = counted = dropped = 0
+    samples = frames = counted = dropped = 0
     async with aclosing(chunks):
         async for chunk in chunks:
             samples, counted = samples + len(chunk.samples), counted + chunk.tokens
             dropped += chunk.dropped
+            if chunk.finish is not None:
+                # Only an utterance that was cut may end inside a frame, which is not heard.
+                assert counted % tokens.FRAME == 0 or chunk.finish in ("loop", "silence")
+                frames, counted = frames + counted // tokens.FRAME, 0
             assert np.isfinite(chunk.samples).all()
             if patience is not None and counted >= patience:
                 return "left"
-    assert counted % tokens.FRAME == 0
-    assert samples + dropped == counted // tokens.FRAME * tokens.FRAME_SAMPLES
+    assert counted == 0
+    assert samples + dropped == frames * tokens.FRAME_SAMPLES
     return "whole"
 
 
