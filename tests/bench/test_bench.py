@@ -24,6 +24,15 @@ def last_line(output: str) -> dict[str, Any]:
     return data
 
 
+def line_of(bench: str) -> dict[str, Any]:
+    """What a bench says, in a process of its own."""
+    command = [sys.executable, "-m", "orpheus_clone", "bench", bench, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return last_line(done.stdout)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of sound, few lengths, once: the figures are of no interest here."""
@@ -60,11 +69,7 @@ def test_without_json_a_table_comes_first(short: None, own_cache: Path) -> None:
 def test_generate_prints_one_line_with_the_ratio_of_the_audio_head_to_the_stock_one(
     own_cache: Path,
 ) -> None:
-    command = [sys.executable, "-m", "orpheus_clone", "bench", "generate", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    line = last_line(done.stdout)
+    line = line_of("generate")
     ratios = {"audio_head_speedup_1", "audio_head_speedup_8", "greedy_agreement"}
     assert set(line) == {"bench", "model", "hardware", "engine", "precision"} | ratios
     if line["precision"] == "fp32":
@@ -78,10 +83,7 @@ def test_generate_prints_one_line_with_the_ratio_of_the_audio_head_to_the_stock_
 def test_first_audio_prints_one_line_with_the_ratio_of_the_upstream_path_to_ours(
     own_cache: Path,
 ) -> None:
-    command = [sys.executable, "-m", "orpheus_clone", "bench", "first_audio", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr
-    line = last_line(done.stdout)
+    line = line_of("first_audio")
     times = {f"{path}_first_speech_p{q}_ms" for path in ("ours", "upstream") for q in (50, 95)}
     assert set(line) == {"bench", "model", "hardware", "engine", "precision", "speedup"} | times
     assert line["speedup"] > 0
