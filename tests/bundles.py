@@ -17,6 +17,11 @@ SHORT_FRAMES = 5
 """Whole frames in the half second of SHORT."""
 
 
+def frames_of(pcm: bytes) -> int:
+    """Frames that 16-bit sound is of; of the first, a little silence may have been dropped."""
+    return -(-len(pcm) // 4096)
+
+
 def made(
     run: RunDir,
     out: Path,
