@@ -62,7 +62,8 @@ class Membership:
         return [self._nodes[node] for node in self._ring.preference(voice)]
 
     async def _keep_alive(self) -> None:
-        while True:
+        # Not only until it is cancelled: redis-py 8 swallows a cancellation now and then.
+        while not self._has_left:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
                 await self.refresh()

@@ -1,6 +1,7 @@
 """A node among others: what it knows when nodes come and go, and when the registry does."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -121,6 +122,31 @@ async def test_the_last_ring_stays_when_the_registry_goes_and_heals_when_it_come
         await members[1].leave()
         await until(lambda: ids(one) == {"one"})
     await one.leave()
+
+
+class Deaf(MemoryRegistry):
+    """Says when it is asked, takes its time, and hears no cancellation, as redis-py now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def heartbeat(self, node: NodeInfo) -> None:
+        self.asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+        await super().heartbeat(node)
+
+
+async def test_a_node_leaves_though_its_registry_swallows_the_cancellation(fast: None) -> None:
+    registry = Deaf()
+    member = Membership(registry, info("one"))
+    await member.join()
+    registry.asked.clear()
+    async with asyncio.timeout(10):
+        await registry.asked.wait()
+        await member.leave()
+    assert await registry.nodes() == []
 
 
 async def test_leaving_when_the_registry_is_gone_is_no_error(fast: None) -> None:
