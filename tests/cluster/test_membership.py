@@ -143,9 +143,10 @@ async def test_a_node_leaves_though_its_registry_swallows_the_cancellation(fast:
     member = Membership(registry, info("one"))
     await member.join()
     registry.asked.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10) as limit:
         await registry.asked.wait()
         await member.leave()
+    assert not limit.expired()
     assert await registry.nodes() == []
 
 
