@@ -26,12 +26,22 @@ BESIDE = ("metadata.csv", "transcripts.jsonl", "transcripts.txt")
 
 
 @dataclass(frozen=True)
+class Cue:
+    """What is said between two times of a recording, as subtitles and TextGrids have it."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Recording:
-    """A recording and what is said in it."""
+    """A recording and what is said in it: a text, cues, or neither (an ASR must tell)."""
 
     id: str
     path: Path
-    text: str
+    text: str | None
+    cues: tuple[Cue, ...] = ()
 
 
 def find_recordings(places: Iterable[str]) -> list[Path]:
