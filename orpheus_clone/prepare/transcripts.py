@@ -1,37 +1,38 @@
 """Recordings and what is said in them, matched by name.
 
-Recordings are named by their file's stem. Transcripts come as
+Recordings are named by their file's stem. What is said in them comes from
 
-    metadata.csv     LJSpeech: `name|text` or `name|raw|normalised` (the last column is taken)
-    *.jsonl          {"id" or "audio" or "file": …, "text": …}
-    *.txt            `name: text` lines
-    nothing given    metadata.csv, transcripts.txt or transcripts.jsonl beside the recordings,
-                     else a sidecar NAME.txt for each
+    tables.py        lists: LJSpeech's metadata.csv, tables with a header, JSONL, `name: text`
+    cues.py          with times, for one recording: .srt, .vtt, .TextGrid
+    nothing given    metadata.csv, transcripts.jsonl or transcripts.txt beside the recordings; for
+                     what is not listed there, NAME.txt, NAME.srt, NAME.vtt or NAME.TextGrid beside
+                     the recording
 
-A broken line is named `file:line`. Names match exactly; a known audio suffix is taken off.
+A broken line is named `file:line`. Names match exactly; a known audio suffix is taken off. Files
+are UTF-8, or UTF-16 with its byte order mark, as Praat writes it.
 """
 
+import codecs
 import glob
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orpheus_clone import audio
-from orpheus_clone.errors import AudioError, TranscriptError
+from orpheus_clone.errors import AudioError, RecipeError, TranscriptError
 from orpheus_clone.manifest import Rejected
+from orpheus_clone.prepare import cues as timed
+from orpheus_clone.prepare import tables
+from orpheus_clone.prepare.cues import Cue as Cue
+from orpheus_clone.prepare.tables import Spoken as Spoken
 
-BESIDE = ("metadata.csv", "transcripts.jsonl", "transcripts.txt")
+BESIDE = (
+    *("metadata.csv", "metadata.tsv", "transcripts.csv", "transcripts.tsv"),
+    *("transcripts.jsonl", "transcripts.txt"),
+)
 """Looked for in the recordings' folder when no transcript file is given."""
 
-
-@dataclass(frozen=True)
-class Cue:
-    """What is said between two times of a recording, as subtitles and TextGrids have it."""
-
-    start_s: float
-    end_s: float
-    text: str
+_NOTHING = Spoken(None)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Recording:
     path: Path
     text: str | None
     cues: tuple[Cue, ...] = ()
+
+    @property
+    def whole_text(self) -> str | None:
+        """All that is said in it: the text, or that of the cues; None: an ASR must tell."""
+        joined = " ".join(cue.text for cue in self.cues)
+        return self.text if self.text is not None else joined or None
 
 
 def find_recordings(places: Iterable[str]) -> list[Path]:
@@ -56,64 +63,116 @@ def find_recordings(places: Iterable[str]) -> list[Path]:
 
 
 def match(
-    recordings: list[Path], transcripts: Path | None
+    recordings: list[Path],
+    transcripts: Path | None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    may_lack_text: bool = False,
 ) -> tuple[list[Recording], list[Rejected]]:
     """Pair recordings with transcripts; what has no partner is returned with the reason.
 
-    Raises TranscriptError where ids repeat or nothing matches.
+    `columns` maps "audio" and "text" to a table's columns. Where an ASR will hear what has no
+    transcript (`may_lack_text`), that comes back as a recording without one.
+    Raises TranscriptError where ids repeat, nothing matches or a transcript is broken.
     """
     by_id = _by_id(recordings)
     source = transcripts or _beside(recordings)
-    spoken = _sidecars(recordings) if source is None else read(source)
-    matched = [Recording(name, by_id[name], spoken[name]) for name in by_id if name in spoken]
-    if not matched:
-        names = ", ".join(list(by_id)[:3])
-        if source is None:
-            raise TranscriptError(
-                f"no transcripts: there is no {', '.join(BESIDE)} beside the recordings, and no "
-                f"NAME.txt for any of them ({names}, …). Pass --transcripts FILE"
-            )
+    listed = {} if source is None else _listed(source, list(by_id), columns)
+    if columns is not None and source is None:
+        raise RecipeError("columns: there is no table to map; pass --transcripts FILE")
+    if listed and not listed.keys() & by_id.keys():
         raise TranscriptError(
-            f"{source}: no transcript matches a recording ({names}, …); a transcript is named like "
-            "its audio file without the suffix. Pass another --transcripts FILE"
+            f"{source}: no transcript matches a recording ({_some(by_id)}, …); a transcript is "
+            "named like its audio file without the suffix. Pass another --transcripts FILE"
         )
+    spoken = _sidecars([path for name, path in by_id.items() if name not in listed]) | listed
+    if may_lack_text:
+        spoken = {name: _or_nothing(said) for name, said in spoken.items()}
+        spoken = dict.fromkeys(by_id, _NOTHING) | spoken
+    if not spoken:
+        raise TranscriptError(
+            f"no transcripts: there is no {', '.join(BESIDE)} beside the recordings, and no "
+            f"NAME.txt for any of them ({_some(by_id)}, …). Pass --transcripts FILE"
+        )
+    matched = [
+        Recording(name, path, spoken[name].text, spoken[name].cues)
+        for name, path in by_id.items()
+        if name in spoken
+    ]
+    return matched, _lonely(by_id, spoken, source)
+
+
+def read(path: Path, columns: Mapping[str, str] | None = None) -> dict[str, Spoken]:
+    """A list of transcripts by name; TranscriptError names a broken or repeated line."""
+    spoken: dict[str, Spoken] = {}
+    content = _content(path)
+    for where, name, said in tables.lines(content, path.suffix.lower(), str(path), columns):
+        if name in spoken:
+            raise TranscriptError(f"{where}: {name!r} has a transcript already; ids must be unique")
+        spoken[name] = said
+    if not spoken:
+        raise TranscriptError(f"{path}: holds no transcripts")
+    return spoken
+
+
+def read_cues(path: Path) -> list[Cue]:
+    """An .srt, .vtt or .TextGrid file; TranscriptError names a broken line."""
+    found = timed.parse(_content(path), path.suffix, str(path))
+    if not found:
+        raise TranscriptError(f"{path}: holds no cue with a text")
+    return found
+
+
+def _listed(source: Path, names: list[str], columns: Mapping[str, str] | None) -> dict[str, Spoken]:
+    if source.suffix.lower() not in timed.SUFFIXES:
+        return read(source, columns)
+    if columns is not None:
+        raise RecipeError(f"{source}: a map of columns is for .csv and .tsv tables")
+    if len(names) != 1:
+        raise TranscriptError(
+            f"{source}: is for one recording, and {len(names)} are given; put it beside its "
+            f"recording as NAME{source.suffix}"
+        )
+    return {names[0]: Spoken(None, tuple(read_cues(source)))}
+
+
+def _or_nothing(said: Spoken) -> Spoken:
+    """An empty cell is no transcript."""
+    return said if said.cues or (said.text and said.text.strip()) else _NOTHING
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:3])
+
+
+def _lonely(
+    by_id: Mapping[str, Path], spoken: Mapping[str, Spoken], source: Path | None
+) -> list[Rejected]:
     lonely = [
-        Rejected(name, str(path), "audio without transcript")
+        Rejected(name, str(path), "no_transcript", "audio without transcript")
         for name, path in by_id.items()
         if name not in spoken
     ]
-    lonely += [
-        Rejected(name, str(source), "transcript without audio")
+    return lonely + [
+        Rejected(name, str(source), "no_audio", "transcript without audio")
         for name in spoken
         if name not in by_id
     ]
-    return matched, lonely
 
 
-def read(path: Path) -> dict[str, str]:
-    """A transcript file as {name: text}; TranscriptError names a broken or repeated line."""
+def _content(path: Path) -> str:
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise TranscriptError(f"{path}: no such transcript file") from None
     except OSError as error:
         raise TranscriptError(f"{path}: cannot be read: {error.strerror}") from None
+    is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TranscriptError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from None
-    parse = _PARSERS.get(path.suffix.lower(), _parse_colon)
-    spoken: dict[str, str] = {}
-    # Not splitlines(), which also cuts inside a text, at U+2028 and the like.
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        name, text = parse(line, where)
-        if name in spoken:
-            raise TranscriptError(f"{where}: {name!r} has a transcript already; ids must be unique")
-        spoken[name] = text
-    if not spoken:
-        raise TranscriptError(f"{path}: holds no transcripts")
-    return spoken
+        name = "UTF-16" if is_utf16 else "UTF-8"
+        raise TranscriptError(f"{path}: is not {name} text ({error}); save it as UTF-8") from None
 
 
 def _expand(place: str) -> Iterator[Path]:
@@ -155,59 +214,21 @@ def _beside(recordings: list[Path]) -> Path | None:
     return None
 
 
-def _sidecars(recordings: list[Path]) -> dict[str, str]:
-    spoken = {}
-    for path in recordings:
-        sidecar = path.with_suffix(".txt")
-        if not sidecar.is_file():
-            continue
-        try:
-            spoken[path.stem] = sidecar.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise TranscriptError(
-                f"{sidecar}: is not UTF-8 text ({error}); save it as UTF-8"
-            ) from None
-    return spoken
+def _sidecars(recordings: list[Path]) -> dict[str, Spoken]:
+    """What lies beside the recordings under their names: a text, cues, or both."""
+    beside: dict[tuple[Path, str], list[Path]] = {}
+    for folder in dict.fromkeys(path.parent for path in recordings):
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in {".txt", *timed.SUFFIXES} and path.is_file():
+                beside.setdefault((folder, path.stem), []).append(path)
+    found = {path.stem: beside.get((path.parent, path.stem), []) for path in recordings}
+    return {name: _sidecar(files) for name, files in found.items() if files}
 
 
-def _name(raw: str) -> str:
-    """A clip's id from a file name or an id."""
-    name = Path(raw.strip())
-    return name.stem if name.suffix.lower() in audio.SUFFIXES else name.name
-
-
-def _parse_pipe(line: str, where: str) -> tuple[str, str]:
-    cells = line.split("|")
-    if len(cells) not in (2, 3):
-        raise TranscriptError(
-            f"{where}: expected name|text or name|raw|normalised, as in LJSpeech's metadata.csv"
-        )
-    return _name(cells[0]), cells[-1].strip() or cells[1].strip()
-
-
-def _parse_json(line: str, where: str) -> tuple[str, str]:
-    try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TranscriptError(f"{where}: is not JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise TranscriptError(f"{where}: is not a JSON object")
-    raw = data.get("id") or data.get("audio") or data.get("file")
-    text = data.get("text")
-    if not isinstance(raw, str) or not isinstance(text, str):
-        raise TranscriptError(f'{where}: expected "text" and one of "id", "audio", "file"')
-    return _name(raw), text
-
-
-def _parse_colon(line: str, where: str) -> tuple[str, str]:
-    name, colon, text = line.partition(":")
-    if not colon:
-        raise TranscriptError(f"{where}: expected `name: text`")
-    return _name(name), text.strip()
-
-
-_PARSERS: dict[str, Callable[[str, str], tuple[str, str]]] = {
-    ".csv": _parse_pipe,
-    ".jsonl": _parse_json,
-    ".txt": _parse_colon,
-}
+def _sidecar(files: list[Path]) -> Spoken:
+    texts = [path for path in files if path.suffix.lower() == ".txt"]
+    cues = [path for path in files if path not in texts]
+    for same in (texts, cues):
+        if len(same) > 1:
+            raise TranscriptError(f"{same[0]} and {same[1]} are of one recording; keep one")
+    return Spoken(_content(texts[0]) if texts else None, tuple(read_cues(cues[0])) if cues else ())

@@ -2,14 +2,26 @@ from pathlib import Path
 
 import pytest
 
-from orpheus_clone.errors import AudioError, TranscriptError
-from orpheus_clone.prepare.transcripts import find_recordings, match, read
+from orpheus_clone.errors import AudioError, RecipeError, TranscriptError
+from orpheus_clone.prepare.transcripts import (
+    Recording,
+    Spoken,
+    find_recordings,
+    match,
+    read,
+    read_cues,
+)
 
 
 def written(folder: Path, name: str, content: str) -> Path:
     path = folder / name
     path.write_text(content, encoding="utf-8")
     return path
+
+
+def texts(spoken: dict[str, Spoken]) -> dict[str, str | None]:
+    assert not any(said.cues for said in spoken.values())
+    return {name: said.text for name, said in spoken.items()}
 
 
 def audio_files(folder: Path, *names: str) -> list[Path]:
@@ -40,11 +52,11 @@ def audio_files(folder: Path, *names: str) -> list[Path]:
     ],
 )
 def test_every_format_is_read(tmp_path: Path, name: str, content: str) -> None:
-    assert read(written(tmp_path, name, content)) == {"a": "Hello, you.", "b": "Bye."}
+    assert texts(read(written(tmp_path, name, content))) == {"a": "Hello, you.", "b": "Bye."}
 
 
 def test_a_colon_in_a_text_is_kept(tmp_path: Path) -> None:
-    assert read(written(tmp_path, "x.txt", "a: At 10:30: tea.\n")) == {"a": "At 10:30: tea."}
+    assert texts(read(written(tmp_path, "x.txt", "a: At 10:30: tea.\n"))) == {"a": "At 10:30: tea."}
 
 
 def test_a_dot_in_a_name_is_kept_and_an_audio_suffix_is_not(tmp_path: Path) -> None:
@@ -66,6 +78,15 @@ def test_an_exotic_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None
         ("x.jsonl", '{"id": "b"}', 'expected "text" and one of "id", "audio", "file"'),
         ("x.jsonl", '{"text": "Bye."}', 'expected "text" and one of'),
         ("x.jsonl", '{"id": 3, "text": "Bye."}', 'expected "text" and one of'),
+        ("x.jsonl", '{"id": "b", "text": 3}', 'expected "text" and one of'),
+        ("x.jsonl", '{"id": "b", "text": 3, "cues": []}', 'expected "text" and one of'),
+        ("x.jsonl", '{"id": "b", "cues": 3}', 'expected "cues": .* not 3'),
+        ("x.jsonl", '{"id": "b", "cues": [[0, "1", "Hi."]]}', r"expected .* not \[0, '1', 'Hi.'\]"),
+        (
+            "x.jsonl",
+            '{"id": "b", "cues": [[1, 1, "Hi."]]}',
+            "the cue 'Hi.' runs from 1.0 s to 1.0 s",
+        ),
         ("x.txt", "no colon here", "expected `name: text`"),
     ],
 )
@@ -181,3 +202,115 @@ def test_a_sidecar_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"Caf\xe9")
     with pytest.raises(TranscriptError, match=r"a\.txt.* not UTF-8"):
         match(files, None)
+
+
+def test_a_recording_that_a_list_lacks_may_have_a_sidecar_and_the_list_goes_first(
+    tmp_path: Path,
+) -> None:
+    files = audio_files(tmp_path, "a.wav", "b.wav")
+    written(tmp_path, "metadata.csv", "a|Of the list.\n")
+    written(tmp_path, "a.txt", "Of the sidecar.")
+    written(tmp_path, "b.txt", "Bye.")
+    matched, lonely = match(files, None)
+    assert [found.text for found in matched] == ["Of the list.", "Bye."]
+    assert lonely == []
+
+
+TIMED = {
+    ".srt": "1\n00:00:01,000 --> 00:00:02,500\nHello.\n",
+    ".vtt": "WEBVTT\n\n00:01.000 --> 00:02.500\nHello.\n",
+    ".TextGrid": '"ooTextFile" "TextGrid" 0 3 <exists> 1 "IntervalTier" "t" 0 3 1 1 2.5 "Hello."',
+}
+
+
+@pytest.mark.parametrize("suffix", TIMED)
+def test_cues_come_from_a_sidecar_or_from_a_file_for_one_recording(
+    tmp_path: Path, suffix: str
+) -> None:
+    files = audio_files(tmp_path, "a.wav", "b.wav")
+    sidecar = written(tmp_path, f"a{suffix}", TIMED[suffix])
+    for matched, _ in (match(files, None), match(files[:1], sidecar)):
+        assert [(found.id, found.text) for found in matched] == [("a", None)]
+        assert [(c.start_s, c.end_s, c.text) for c in matched[0].cues] == [(1.0, 2.5, "Hello.")]
+        assert matched[0].whole_text == "Hello."
+    with pytest.raises(TranscriptError, match=r"is for one recording, and 2 are given.*beside its"):
+        match(files, sidecar)
+    with pytest.raises(RecipeError, match="a map of columns is for"):
+        match(files[:1], sidecar, columns={"audio": "x"})
+
+
+def test_a_sidecar_with_times_and_one_without_are_both_kept_and_two_of_a_kind_are_refused(
+    tmp_path: Path,
+) -> None:
+    files = audio_files(tmp_path, "a.wav")
+    written(tmp_path, "a.srt", TIMED[".srt"])
+    written(tmp_path, "a.txt", "Hello, world.")
+    (found,), _ = match(files, None)
+    assert (found.text, found.whole_text, len(found.cues)) == ("Hello, world.", "Hello, world.", 1)
+    written(tmp_path, "a.vtt", TIMED[".vtt"])
+    with pytest.raises(TranscriptError, match=r"a\.srt and .*a\.vtt are of one recording"):
+        match(files, None)
+
+
+def test_jsonl_may_hold_cues_with_and_without_a_text(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "x.jsonl",
+        '{"id": "a", "cues": [[0, 1.5, "Hi."], [1.5, 2, " "], [2, 3, "Bye."]]}\n'
+        '{"id": "b", "text": "All.", "cues": [[0, 1, "All."]]}\n',
+    )
+    spoken = read(path)
+    assert [(c.start_s, c.end_s, c.text) for c in spoken["a"].cues] == [
+        (0.0, 1.5, "Hi."),
+        (2.0, 3.0, "Bye."),
+    ]
+    assert spoken["a"].text is None
+    assert spoken["b"].text == "All."
+
+
+def test_without_a_transcript_a_recording_comes_back_where_it_may(tmp_path: Path) -> None:
+    files = audio_files(tmp_path, "a.wav", "b.wav", "c.wav")
+    matched, lonely = match(files, None, may_lack_text=True)
+    assert matched == [Recording(path.stem, path, None) for path in files]
+    assert lonely == []
+    assert matched[0].whole_text is None
+    # An empty cell is no transcript; one without a recording is still told.
+    listed = written(tmp_path, "x.csv", "a|Hi.\nb|\nd|Bye.\n")
+    matched, lonely = match(files, listed, may_lack_text=True)
+    assert [(found.id, found.text) for found in matched] == [("a", "Hi."), ("b", None), ("c", None)]
+    assert [(one.id, one.kind) for one in lonely] == [("d", "no_audio")]
+    with pytest.raises(TranscriptError, match="no transcript matches"):
+        match(files, written(tmp_path, "y.csv", "A|Hi.\n"), may_lack_text=True)
+
+
+def test_an_empty_text_stays_where_there_is_no_asr(tmp_path: Path) -> None:
+    files = audio_files(tmp_path, "a.wav")
+    assert match(files, written(tmp_path, "x.csv", "a|\n"))[0][0].text == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig", "utf-8"])
+def test_utf_8_and_utf_16_with_its_mark_are_read(tmp_path: Path, encoding: str) -> None:
+    content = "a: Caf\u00e9.\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "x.txt").write_bytes((mark + content).encode(encoding))
+    assert texts(read(tmp_path / "x.txt")) == {"a": "Caf\u00e9."}
+
+
+def test_utf_16_that_is_broken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(b"\xff\xfea")
+    with pytest.raises(TranscriptError, match=r"x\.txt: is not UTF-16 text"):
+        read(tmp_path / "x.txt")
+
+
+def test_a_map_of_columns_reaches_the_table_that_is_found_and_needs_one(tmp_path: Path) -> None:
+    files = audio_files(tmp_path, "a.wav")
+    columns = {"audio": "clip", "text": "words"}
+    with pytest.raises(RecipeError, match="there is no table to map; pass --transcripts FILE"):
+        match(files, None, columns=columns)
+    written(tmp_path, "metadata.csv", "n,clip,words\n1,a.wav,Hi.\n")
+    assert match(files, None, columns=columns)[0][0].text == "Hi."
+
+
+def test_a_file_of_cues_without_a_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TranscriptError, match=r"a\.vtt: holds no cue with a text"):
+        read_cues(written(tmp_path, "a.vtt", "WEBVTT\n"))
