@@ -93,7 +93,7 @@ def fetch(out: Path, minutes: float | None = None) -> bool:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for package in (AUDIO_PACKAGE, TEXT_PACKAGE):
-            _run(["dpkg-deb", "-x", str(_download(package, root)), str(root)], root)
+            run(["dpkg-deb", "-x", str(download(package, root)), str(root)], root)
         clips = select(spoken_clips(root), minutes)
         (out / "audio").mkdir(parents=True, exist_ok=True)
         _write_whole(out / SOURCE, lambda part: part.write_text(source, encoding="utf-8"))
@@ -210,22 +210,23 @@ def _refuse_other_systems() -> None:
             raise FetchError(f"{tool} is not on this machine; run this on Debian or Ubuntu")
 
 
-def _download(package: str, folder: Path) -> Path:
+def download(package: str, folder: Path) -> Path:
     """The package's .deb; where apt does not have it, root refreshes apt's lists once."""
     command = ["apt-get", "download", package]
     try:
-        _run(command, folder)
+        run(command, folder)
     except FetchError as error:
         if os.geteuid() != 0:
             raise FetchError(f"{error}\nrun `sudo apt-get update` first, then this again") from None
         print(f"{error}\nrunning `apt-get update` once", file=sys.stderr)
         # Its exit status also tells of sources that are of no use here: let the download judge.
         subprocess.run(["apt-get", "update"], capture_output=True, check=False)
-        _run(command, folder)
+        run(command, folder)
     return next(folder.glob(f"{package}_*.deb"))
 
 
-def _run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path) -> None:
+    """Run a command in `folder`; FetchError with what it said where it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise FetchError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
