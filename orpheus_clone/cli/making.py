@@ -1,0 +1,259 @@
+"""The commands that make a voice: prepare, train, eval, publish, and clone, which is all."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orpheus_clone import errors
+from orpheus_clone.cli.app import app
+from orpheus_clone.cli.options import (
+    AudioArg,
+    BaseOption,
+    ColumnsOption,
+    ConsentOption,
+    EngineOption,
+    JsonOption,
+    KeyOption,
+    LanguageOption,
+    OutOption,
+    RecipeOption,
+    RunArg,
+    RunBaseOption,
+    SetOption,
+    SpeakerOption,
+    TranscriptsOption,
+    VoiceOption,
+    checked_engine,
+    locate_base,
+    read_recipe,
+)
+from orpheus_clone.terminal import Terminal
+
+if TYPE_CHECKING:
+    from orpheus_clone.models import BaseModel
+    from orpheus_clone.prepare.order import Order
+    from orpheus_clone.recipe import Recipe
+
+
+@app.command()
+def prepare(
+    out: OutOption,
+    audio: AudioArg = None,
+    voice: VoiceOption = "",
+    transcripts: TranscriptsOption = None,
+    columns: ColumnsOption = None,
+    base: BaseOption = "orpheus-3b",
+    language: LanguageOption = "en",
+    speaker: SpeakerOption = None,
+    consent: ConsentOption = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many speakers at once, a JSON line each: voice, audio, and what other options "
+            "say; each into OUT/VOICE. Needs the extra ray."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, for --manifest; this machine if left out.")
+    ] = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a corpus of recordings: cut, checked, trimmed, tokenized, split; with a report."""
+    from orpheus_clone.layout import PreparedDir
+    from orpheus_clone.prepare.run import prepare as run
+
+    screen = Terminal(as_json=as_json)
+    settings, located = read_recipe(recipe, overrides), locate_base(base, screen)
+    if manifest is not None:
+        _prepare_many(manifest, out, settings, located, address, screen)
+        return
+    order = _order(
+        audio, voice, transcripts, columns, language, speaker, consent, settings, located
+    )
+    with screen.stages() as progress:
+        stamp = run(order, PreparedDir(out), progress)
+    for note in stamp.notes:
+        screen.say(note)
+    if stamp.rejected:
+        screen.say(f"{stamp.rejected} not kept: the reasons are in {out / 'rejected.jsonl'}")
+    screen.say(f"look at it, listen to it: {PreparedDir(out).report}")
+    screen.result(asdict(stamp) | {"out": str(out)}, f"{voice}: prepared")
+
+
+@app.command()
+def train(
+    data_dir: Annotated[Path, typer.Argument(help="What prepare made.")],
+    out: OutOption,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    base: RunBaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a LoRA adapter; killed, it goes on from the last checkpoint."""
+    from orpheus_clone.layout import PreparedDir, RunDir
+    from orpheus_clone.train.run import is_done
+    from orpheus_clone.train.run import train as run
+
+    screen, data = Terminal(as_json=as_json), PreparedDir(data_dir)
+    settings = read_recipe(recipe, overrides)
+    located = locate_base(base or data.stamp().base, screen)
+    if RunDir(out).stamp_file.is_file() and not is_done(data, RunDir(out), settings, located):
+        screen.say(f"{out} holds a run of another recipe, corpus or base: training anew")
+    with screen.training() as report:
+        stamp = run(data, RunDir(out), recipe=settings, base=located, report=report)
+    screen.result(asdict(stamp) | {"out": str(out)}, f"{stamp.voice}: trained")
+
+
+@app.command(name="eval")
+def evaluate(
+    run_dir: RunArg,
+    engine: EngineOption = "auto",
+    base: RunBaseOption = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Speak, measure and judge; exit code 1 when a gate fails."""
+    from orpheus_clone.layout import RunDir, read_json, write_text
+    from orpheus_clone.pipeline import evaluate_run
+    from orpheus_clone.recipe import dump
+
+    screen, run = Terminal(as_json=as_json), RunDir(run_dir)
+    located = locate_base(base or run.stamp().base, screen)
+    # How the voice was trained, and what may be published, stay as they were.
+    asked = read_recipe(recipe or run.recipe, overrides)
+    settings = read_recipe(run.recipe, None).model_copy(
+        update={"eval": asked.eval, "sampling": asked.sampling}
+    )
+    asyncio.run(
+        evaluate_run(run, located, settings, checked_engine(engine), screen, is_forced=True)
+    )
+    write_text(run.recipe, dump(settings))
+    report = read_json(run.report, "run eval again")
+    if as_json:
+        shown = {name: report[name] for name in ("voice", "verdict", "gates", "summary")}
+        screen.result(shown | {"report": str(run.eval / "report.html")})
+    else:
+        screen.rows("gates", report["gates"], ["name", "status", "value", "limit", "unit", "why"])
+        screen.say(f"{report['verdict']}; listen: {run.eval / 'report.html'}")
+    if report["verdict"] == "failed":
+        raise typer.Exit(errors.GateFailed.exit_code)
+
+
+@app.command()
+def publish(
+    run_dir: RunArg,
+    to: Annotated[str, typer.Option(help="URL of a node, or the directory of a store.")],
+    key: KeyOption = None,
+    override: Annotated[
+        str | None, typer.Option(help="Why a voice with a failed gate may go.", metavar="REASON")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Release a proved voice; a voice that failed its gates is refused."""
+    from orpheus_clone.layout import RunDir
+    from orpheus_clone.publish.run import publish as run
+
+    published = run(RunDir(run_dir), to, key=key, override_reason=override)
+    Terminal(as_json=as_json).result(asdict(published), f"{published.voice}: published")
+
+
+@app.command()
+def rollback(
+    voice: Annotated[str, typer.Argument(help="The voice's name.")],
+    to: Annotated[str, typer.Option(help="URL of a node, or the directory of a store.")],
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a voice's name mean its bundle before the current one."""
+    from orpheus_clone.publish.run import rollback as run
+
+    Terminal(as_json=as_json).result({"voice": voice, "bundle": run(voice, to, key=key)})
+
+
+@app.command()
+def clone(
+    out: OutOption,
+    audio: AudioArg,
+    voice: VoiceOption,
+    publish_to: Annotated[str | None, typer.Option(help="URL of a node, or a store.")] = None,
+    transcripts: TranscriptsOption = None,
+    columns: ColumnsOption = None,
+    base: BaseOption = "orpheus-3b",
+    language: LanguageOption = "en",
+    speaker: SpeakerOption = None,
+    consent: ConsentOption = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+    engine: EngineOption = "auto",
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """prepare, train, eval and publish in one; killed anywhere, run it again."""
+    from orpheus_clone.pipeline import clone as run
+
+    screen = Terminal(as_json=as_json)
+    settings, located = read_recipe(recipe, overrides), locate_base(base, screen)
+    order = _order(
+        audio, voice, transcripts, columns, language, speaker, consent, settings, located
+    )
+    cloned = run(
+        order,
+        out,
+        screen=screen,
+        engine=checked_engine(engine),
+        publish_to=publish_to,
+        key=key,
+    )
+    screen.result(asdict(cloned), f"{voice}: cloned")
+
+
+def _order(
+    audio: list[str] | None,
+    voice: str,
+    transcripts: Path | None,
+    columns: str | None,
+    language: str,
+    speaker: Path | None,
+    consent: Path | None,
+    settings: "Recipe",
+    base: "BaseModel",
+) -> "Order":
+    from orpheus_clone.prepare.order import Order, parse_columns
+
+    if not audio or not voice:
+        raise errors.RecipeError("name AUDIO and --voice, or many speakers with --manifest")
+    return Order(
+        places=audio,
+        voice=voice,
+        base=base,
+        recipe=settings,
+        language=None if language == "auto" else language,
+        transcripts=transcripts,
+        columns=parse_columns(columns),
+        speaker=speaker,
+        consent=consent,
+    )
+
+
+def _prepare_many(
+    manifest: Path,
+    out: Path,
+    settings: "Recipe",
+    base: "BaseModel",
+    address: str | None,
+    screen: Terminal,
+) -> None:
+    from orpheus_clone.prepare.many import prepare_many
+
+    with screen.stages() as progress:
+        rows = prepare_many(manifest, out, settings, base, address, progress)
+    screen.rows("speakers", rows, ["voice", "clips", "minutes", "rejected", "error"])
+    failed = [row for row in rows if row["error"]]
+    if failed:
+        raise errors.DataError(f"{len(failed)} of {len(rows)} speakers could not be prepared")

@@ -1,0 +1,87 @@
+"""The options that several commands share, each declared once, and what they mean."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orpheus_clone.terminal import Terminal
+
+if TYPE_CHECKING:
+    from orpheus_clone.engine import EngineName
+    from orpheus_clone.models import BaseModel
+    from orpheus_clone.recipe import Recipe
+
+AudioArg = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Audio or video files, folders, globs, or a datasets directory.", metavar="AUDIO…"
+    ),
+]
+VoiceOption = Annotated[str, typer.Option("--voice", help="The voice's name: a-z, 0-9, _ and -.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Directory to write.")]
+RunArg = Annotated[Path, typer.Argument(help="A run that train made.", metavar="RUN_DIR")]
+TranscriptsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV, `name: text` lines, JSONL, SRT, VTT or TextGrid. Found beside AUDIO if left out."
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Which columns of a CSV or dataset hold what.", metavar="audio=NAME,text=NAME"
+    ),
+]
+SpeakerOption = Annotated[
+    Path | None,
+    typer.Option(help="A recording of the speaker that is wanted; the one who speaks most if not."),
+]
+BaseOption = Annotated[str, typer.Option("--base", help="nano, orpheus-3b, or a directory.")]
+RunBaseOption = Annotated[
+    str | None, typer.Option("--base", help="The base model, if it is not where train found it.")
+]
+LanguageOption = Annotated[
+    str, typer.Option(help="Language of the recordings; auto: the one that is heard.")
+]
+ConsentOption = Annotated[
+    Path | None,
+    typer.Option(help="The speaker's consent, text or JSON; it travels with the voice."),
+]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe of recipes/, or yours.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override, as in train.epochs=5.", metavar="KEY=VALUE"),
+]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="vllm, hf, or auto: vllm if it is installed.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(envvar="ORPHEUS_CLONE_KEY", help="Bearer key of the node.", show_default=False),
+]
+ServerOption = Annotated[str, typer.Option("--server", help="URL of a node.")]
+
+
+def read_recipe(path: Path | None, overrides: list[str] | None) -> "Recipe":
+    """The recipe of --recipe and --set."""
+    from orpheus_clone.recipe import load
+
+    return load(path, overrides or ())
+
+
+def locate_base(base: str, screen: Terminal) -> "BaseModel":
+    """The base model of --base; what takes long is said on the screen."""
+    from orpheus_clone.models import locate
+
+    return locate(base, screen.say)
+
+
+def checked_engine(name: str) -> "EngineName":
+    """The engine of --engine."""
+    from orpheus_clone.engine import checked_name
+
+    return checked_name(name)
