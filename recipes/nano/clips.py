@@ -1,7 +1,7 @@
 """Speech to train the codec on: files read once, crops drawn at random and changed a little.
 
 A crop is changed before it is learnt from: resampled by up to 15 % (another pitch and another
-vocal tract, so a few speakers stand for many) and set to a loudness between -32 and -14 dBFS RMS.
+vocal tract, so a few speakers stand for many) and set to a loudness between -28 and -15 dBFS RMS.
 
     python recipes/nano/clips.py FOLDER…    lists what is read, as `heard.txt` and `unheard.txt` do
 """
@@ -20,7 +20,7 @@ from orpheus_clone import audio, tokens
 
 SUFFIXES = {".ogg", ".opus", ".flac", ".wav"}
 STRETCH = 1.15
-LOUDNESS_DB = (-32.0, -14.0)
+LOUDNESS_DB = (-28.0, -15.0)
 QUIETEST_RMS = 1e-4
 
 
@@ -31,15 +31,15 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether the clip's speaker is one of the tenth kept for measuring, by a hash of the speaker.
+    """Whether it is kept for measuring: a tenth of the real speakers, a fiftieth of other clips.
 
-    LibriSpeech's names hold the speaker (`librispeech_PART__SPEAKER__UTTERANCE`). The voices of
-    Kokoro, one a folder, are all trained on: the codec is judged on real people.
+    LibriSpeech's names hold the speaker (`librispeech_PART__SPEAKER__UTTERANCE`), who is kept
+    whole. The voices of Kokoro, one a folder, are all trained on, less some of their clips. Both
+    go by a hash of the name.
     """
     parts = path.stem.split("__")
-    if len(parts) < 2:
-        return False
-    return hashlib.sha256(parts[1].encode()).digest()[0] < 256 * 0.12
+    name, share = (path.parent.name + path.stem, 0.02) if len(parts) < 2 else (parts[1], 0.12)
+    return hashlib.sha256(name.encode()).digest()[0] < 256 * share
 
 
 def read(paths: Sequence[Path]) -> list[NDArray[np.int16]]:

@@ -19,40 +19,45 @@ apart by the step alone, because codebooks trained from the start collapse to a 
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import clips
+import fast
 import losses
 import torch
-from rich.progress import Progress
-from safetensors.torch import save_file
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
 from snac import SNAC
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from orpheus_clone import tokens
 
 CONFIG: dict[str, Any] = {
     "sampling_rate": tokens.SAMPLE_RATE,
-    "encoder_dim": 24,
+    "encoder_dim": 16,
     "encoder_rates": [2, 4, 8, 8],
-    "decoder_dim": 320,
+    "decoder_dim": 384,
     "decoder_rates": [8, 8, 4, 2],
     "attn_window_size": None,
     "codebook_size": tokens.CODEBOOK,
     "codebook_dim": 8,
     "vq_strides": [4, 2, 1],
-    "noise": False,
+    "noise": True,
     "depthwise": True,
 }
 MEL_WEIGHT = 15.0
 PITCH_WEIGHT = 4.0
 COMMITMENT_WEIGHT = 0.25
+CRITICS_RATE = 0.5
+"""Of the codec's own."""
+CRITICS_SAMPLES = 8192
+"""Of a crop, what the critics judge; drawn anew at each step."""
 FEATURE_WEIGHT = 2.0
 AVERAGE = 0.999
 POOL = 32_768
@@ -78,6 +83,8 @@ class Plan:
     is_frozen: bool
     critics: int
     """Channels of the critics' first layers; 0 for none."""
+    critics_from: int = 0
+    """The step that the critics join at."""
 
     def rate_at(self, step: int) -> float:
         """Warm-up, a plateau, and a straight line to zero at the end."""
@@ -85,9 +92,11 @@ class Plan:
         left = (self.steps - step) / max(1, self.decay_steps)
         return self.rate * min(warm, left, 1.0)
 
-    def mix_at(self, step: int) -> float:
-        """The share of crops that are quantised."""
-        return min(1.0, max(0.0, (step - self.open_steps) / max(1, self.mix_steps)))
+    def mix_at(self, step: int, opened_at: int | None) -> float:
+        """The share of crops that are quantised, the codebooks being there since `opened_at`."""
+        if opened_at is None:
+            return 0.0
+        return min(1.0, (step - opened_at) / max(1, self.mix_steps))
 
 
 class Quantised:
@@ -147,31 +156,6 @@ class Quantised:
         self.pools[level] = torch.cat([self.pools[level], flat])[-POOL:]
 
 
-def _unroll_depthwise(codec: Any) -> None:
-    """Write depthwise convolutions as sums of shifted products, which the compiler fuses.
-
-    On a CPU their own kernels are slow to differentiate: 2.75 seconds of speech a second became
-    4.06 (two cores, encoder_dim 32, decoder_dim 384).
-    """
-    for conv in codec.modules():
-        if isinstance(conv, nn.Conv1d) and conv.groups == conv.in_channels > 1:
-            conv.forward = partial(_depthwise, conv)  # type: ignore[method-assign]
-
-
-def _depthwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """What `conv` computes on (batch, channels, samples)."""
-    assert conv.bias is not None and not isinstance(conv.padding, str)
-    (dilation,), (padding,) = conv.dilation, conv.padding
-    taps = conv.weight[:, 0]
-    length = x.shape[-1] + 2 * padding - dilation * (taps.shape[-1] - 1)
-    x = functional.pad(x, (padding, padding))
-    total = conv.bias[None, :, None].expand(len(x), -1, length)
-    for tap in range(taps.shape[-1]):
-        start = tap * dilation
-        total = total + taps[None, :, tap, None] * x[..., start : start + length]
-    return total
-
-
 def _kmeans(points: Tensor, count: int, rounds: int = 10) -> Tensor:
     """(points, d) to (count, d) centres, by direction as SNAC looks codes up."""
     order = torch.randperm(len(points), device=points.device)
@@ -185,68 +169,124 @@ def _kmeans(points: Tensor, count: int, rounds: int = 10) -> Tensor:
     return centres
 
 
+class Optimisers:
+    """Muon (Jordan et al. 2024) for weights that are matrices, AdamW for everything else."""
+
+    def __init__(self, module: nn.Module) -> None:
+        matrices = [p for n, p in module.named_parameters() if _is_matrix(n, p)]
+        chosen = set(map(id, matrices))
+        self._matrices = [(p, nn.Parameter(p.detach().flatten(1))) for p in matrices]
+        rest = [p for p in module.parameters() if id(p) not in chosen]
+        self.all: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, betas=(0.8, 0.99), weight_decay=0.0)
+        ]
+        if matrices:
+            flat = [view for _, view in self._matrices]
+            self.all.append(
+                torch.optim.Muon(
+                    flat, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+
+    def step(self, rate: float) -> None:
+        """Move the weights by their gradients."""
+        for matrix, view in self._matrices:
+            view.grad = None if matrix.grad is None else matrix.grad.flatten(1)
+        for optimiser in self.all:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """To keep, and to `load`."""
+        return [optimiser.state_dict() for optimiser in self.all]
+
+    def load(self, state: list[dict[str, Any]]) -> None:
+        """Go on from `state`."""
+        for optimiser, kept in zip(self.all, state, strict=True):
+            optimiser.load_state_dict(kept)
+
+
+def _is_matrix(name: str, weight: Tensor) -> bool:
+    """Whether it is the direction of a convolution that mixes many channels."""
+    return name.endswith("original1") and min(weight.shape[0], weight[0].numel()) >= 16
+
+
 class Trainer:
     """The codec, what it is trained with, and how all of it is kept."""
 
-    def __init__(
-        self, out: Path, plan: Plan, device: str, config: dict[str, Any] = CONFIG, *, jit: bool
-    ) -> None:
+    def __init__(self, out: Path, plan: Plan, device: str, config: dict[str, Any] = CONFIG) -> None:
         torch.manual_seed(0)
         self.out, self.plan, self.device, self.step = out, plan, device, 0
         self.config = config
+        self.opened_at: int | None = None
+        """The step at which the codebooks were drawn."""
         self.codec: Any = SNAC(**config).to(device)
         self.average: Any = deepcopy(self.codec).requires_grad_(False)
         self.quantised = Quantised(self.codec)
         self.mel, self.pitch = losses.MelLoss().to(device), losses.PitchLoss().to(device)
-        self.optimiser = torch.optim.AdamW(
-            self.codec.parameters(), plan.rate, betas=(0.8, 0.99), weight_decay=0.0
-        )
+        self.optimisers = Optimisers(self.codec)
         spectra = losses.ONE_SPECTRUM if device == "cpu" else losses.SPECTRA
-        self.critics = losses.Critics(plan.critics, spectra).to(device) if plan.critics else None
-        self.critics_optimiser = (
-            torch.optim.AdamW(self.critics.parameters(), plan.rate, betas=(0.8, 0.99))
-            if self.critics is not None
-            else None
-        )
+        self.critics: Any = None
+        if plan.critics:
+            self.critics = losses.Critics(plan.critics, spectra).to(device)
+            self.critics_optimiser = torch.optim.AdamW(self.critics.parameters(), betas=(0.8, 0.99))
         self._load()
         if plan.is_frozen:
             self.codec.encoder.requires_grad_(False)
             self.codec.quantizer.requires_grad_(False)
+        self._learnt = [p for p in self.codec.parameters() if p.requires_grad]
         if device == "cpu":
-            _unroll_depthwise(self.codec)
-        faster: Any = torch.compile if jit else lambda module: module
+            fast.quicken(self.codec)
+        faster: Any = torch.compile if device != "cpu" else lambda module: module
         self.encode, self.decode = faster(self.codec.encoder), faster(self.codec.decoder)
+
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of a codec that is trained already; its codebooks are open."""
+        weights = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+        self.codec.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        self.opened_at = -self.plan.mix_steps
 
     def learn(self, wanted: Tensor) -> dict[str, float]:
         """One step on (batch, 1, samples); the losses."""
-        if self.step == self.plan.open_steps and not self.plan.is_frozen:
+        if self.opened_at is None and self.step >= self.plan.open_steps:
             self.quantised.open_codebooks()
+            _agree(self.codec)
             self.average.load_state_dict(self.codec.state_dict())
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate_at(self.step)
+            self.opened_at = self.step
         z = self.encode(wanted)
-        mix = 1.0 if self.plan.is_frozen else self.plan.mix_at(self.step)
+        mix = 1.0 if self.plan.is_frozen else self.plan.mix_at(self.step, self.opened_at)
         z_q, codebook_loss = self.quantised(z, mix)
         heard = self.decode(z_q)
         mel_loss, pitch_loss = self.mel(heard, wanted), self.pitch(heard, wanted)
         loss = MEL_WEIGHT * mel_loss + PITCH_WEIGHT * pitch_loss + codebook_loss
         said = {"mel": mel_loss.item(), "pitch": pitch_loss.item()}
         said["codebook"] = codebook_loss.item()
-        if self.critics is not None:
-            said["critics"] = self._teach_critics(wanted, heard.detach())
-            with torch.no_grad():
-                real = self._judged(wanted)
-            made = self._judged(heard)
+        critics_grads: Sequence[Tensor] = ()
+        if self.critics is not None and self.step >= self.plan.critics_from:
+            real, made = self._judged(wanted, heard)
+            critics_loss = losses.critics_loss(real, made)
+            # One pass through the critics teaches both sides.
+            critics_grads = torch.autograd.grad(
+                critics_loss, list(self.critics.parameters()), retain_graph=True
+            )
+            said["critics"] = critics_loss.item()
             loss = loss + losses.deceive_loss(made)
             loss = loss + FEATURE_WEIGHT * losses.feature_loss(real, made)
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
+        self.codec.zero_grad()
+        torch.autograd.backward(loss, inputs=self._learnt)
+        _share(self.codec)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 10.0)
-        self.optimiser.step()
+        rate = self.plan.rate_at(self.step)
+        self.optimisers.step(rate)
+        if critics_grads:
+            self._teach_critics(critics_grads, CRITICS_RATE * rate)
         self._follow()
         self.step += 1
         if mix > 0 and not self.plan.is_frozen and self.step % REVIVE_EVERY == 0:
             said["used"] = self.quantised.revive()
+            _agree(self.codec.quantizer)
         return said
 
     def save(self) -> None:
@@ -256,10 +296,11 @@ class Trainer:
             "is_frozen": self.plan.is_frozen,
             "codec": self.codec.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "opened_at": self.opened_at,
+            "optimisers": self.optimisers.state(),
             "pools": self.quantised.pools,
         }
-        if self.critics is not None and self.critics_optimiser is not None:
+        if self.critics is not None:
             state["critics"] = self.critics.state_dict()
             state["critics_optimiser"] = self.critics_optimiser.state_dict()
         part = self.out / "checkpoint.part"
@@ -282,68 +323,107 @@ class Trainer:
         self.step = state["step"]
         self.codec.load_state_dict(state["codec"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimisers.load(state["optimisers"])
+        self.opened_at = state["opened_at"]
         self.quantised.pools = state["pools"]
         if self.plan.is_frozen and not state["is_frozen"]:
             self.codec.load_state_dict(state["average"])
-        if self.critics is not None and self.critics_optimiser is not None and "critics" in state:
+        if self.critics is not None and "critics" in state:
             self.critics.load_state_dict(state["critics"])
             self.critics_optimiser.load_state_dict(state["critics_optimiser"])
 
-    def _teach_critics(self, wanted: Tensor, heard: Tensor) -> float:
-        assert self.critics_optimiser is not None
-        for group in self.critics_optimiser.param_groups:
-            group["lr"] = self.plan.rate_at(self.step)
-        loss = losses.critics_loss(self._judged(wanted), self._judged(heard))
-        self.critics_optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        self.critics_optimiser.step()
-        return loss.item()
-
-    def _judged(self, samples: Tensor) -> list[losses.Judgement]:
-        assert self.critics is not None
+    def _judged(
+        self, wanted: Tensor, heard: Tensor
+    ) -> tuple[list[losses.Judgement], list[losses.Judgement]]:
+        """The critics on a piece of the recordings, and on the same of what was heard."""
+        start = int(torch.randint(wanted.shape[-1] - CRITICS_SAMPLES + 1, ()))
+        piece = slice(start, start + CRITICS_SAMPLES)
         # Half the bits are enough to judge with, and take a quarter off the critics' time.
         with torch.autocast(self.device, torch.bfloat16):
-            judgements: list[losses.Judgement] = self.critics(samples)
-        return judgements
+            return self.critics(wanted[..., piece]), self.critics(heard[..., piece])
+
+    def _teach_critics(self, grads: Sequence[Tensor], rate: float) -> None:
+        for weight, grad in zip(self.critics.parameters(), grads, strict=True):
+            weight.grad = grad
+        _share(self.critics)
+        self.critics_optimiser.param_groups[0]["lr"] = rate
+        self.critics_optimiser.step()
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the averaged weights a little towards the present ones."""
         keep = min(AVERAGE, (self.step + 1) / (self.step + 10))
-        for mean, now in zip(self.average.parameters(), self.codec.parameters(), strict=True):
-            mean.lerp_(now, 1 - keep)
+        means, present = list(self.average.parameters()), list(self.codec.parameters())
+        torch._foreach_lerp_(means, present, 1 - keep)
+
+
+def _share(module: nn.Module) -> None:
+    """Every worker's gradients become the mean of all workers'."""
+    if not dist.is_initialized():
+        return
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([grad.flatten() for grad in grads]) / dist.get_world_size()
+    dist.all_reduce(flat)
+    for grad in grads:
+        grad.copy_(flat[: grad.numel()].view_as(grad))
+        flat = flat[grad.numel() :]
+
+
+@torch.no_grad()
+def _agree(module: nn.Module) -> None:
+    """Every worker's weights become those of the first."""
+    if dist.is_initialized():
+        for weight in module.parameters():
+            dist.broadcast(weight, 0)
 
 
 def main() -> None:
     """Parse, train until the plan's last step or --minutes, save."""
     args = _parser().parse_args()
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    if args.workers == 1:
+        _work(0, args)
+    else:
+        (args.out_dir / "meeting").unlink(missing_ok=True)
+        spawn(_work, (args,), nprocs=args.workers)  # type: ignore[no-untyped-call]
+
+
+def _work(rank: int, args: argparse.Namespace) -> None:
+    """What each of the workers does: a share of every batch, on one core."""
+    if args.workers > 1:
+        torch.set_num_threads(1)
+        meeting = f"file://{(args.out_dir / 'meeting').resolve()}"
+        dist.init_process_group("gloo", meeting, rank=rank, world_size=args.workers)
     plan = Plan(
         args.steps, args.open_steps, args.mix_steps, args.decay_steps, args.rate,
-        args.frames, args.batch, args.freeze, args.critics,
+        args.frames, args.batch, args.freeze, args.critics, args.critics_from,
     )  # fmt: skip
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(args.out_dir, plan, args.device, jit=not args.no_jit)
+    trainer = Trainer(args.out_dir, plan, args.device)
+    if args.start is not None and trainer.step == 0:
+        trainer.start_from(args.start)
     paths = [p for p in clips.find(args.speech) if not clips.is_held_out(p)]
     speech = clips.read(paths)
-    (args.out_dir / "heard.txt").write_text(clips.listed(paths, speech), encoding="utf-8")
-    hours = sum(map(len, speech)) / tokens.SAMPLE_RATE / 3600
-    print(f"{len(speech)} recordings, {hours:.2f} hours; from step {trainer.step}", flush=True)
-    batches = clips.crops(speech, plan.frames, plan.batch, seed=trainer.step)
+    seed = trainer.step * args.workers + rank
+    torch.manual_seed(seed)
+    batches = clips.crops(speech, plan.frames, plan.batch // args.workers, seed)
     until = time.monotonic() + args.minutes * 60
-    with Progress() as progress:
-        task = progress.add_task("codec", total=plan.steps, completed=trainer.step)
-        for said in _steps(trainer, batches, until):
-            progress.update(task, completed=said["step"])
+    if rank == 0:
+        (args.out_dir / "heard.txt").write_text(clips.listed(paths, speech), encoding="utf-8")
+        hours = sum(map(len, speech)) / tokens.SAMPLE_RATE / 3600
+        print(f"{len(speech)} recordings, {hours:.2f} hours; from step {trainer.step}", flush=True)
+    for said in _steps(trainer, batches, until):
+        if rank == 0:
+            print(said, flush=True)
             with (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(said) + "\n")
-    trainer.save()
+    if rank == 0:
+        trainer.save()
 
 
 def _steps(trainer: Trainer, batches: Iterator[Tensor], until: float) -> Iterator[dict[str, Any]]:
     """Learn, and tell the means of each hundred steps; a checkpoint every five hundred."""
     began, sums, used = time.monotonic(), {}, []  # type: float, dict[str, float], list[int]
-    while trainer.step < trainer.plan.steps and time.monotonic() < until:
+    while trainer.step < trainer.plan.steps:
         said: dict[str, Any] = trainer.learn(next(batches).to(trainer.device))
         used = said.pop("used", used)
         for name, value in said.items():
@@ -353,8 +433,22 @@ def _steps(trainer: Trainer, batches: Iterator[Tensor], until: float) -> Iterato
             line = {"step": trainer.step, **{k: round(v, 4) for k, v in sums.items()}}
             yield {**line, "used": used, "seconds": round(seconds, 1)}
             began, sums = time.monotonic(), {}
-        if trainer.step % REVIVE_EVERY == 0:
+            if _is_over(until):
+                return
+        if trainer.step % REVIVE_EVERY == 0 and _is_first():
             trainer.save()
+
+
+def _is_first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def _is_over(until: float) -> bool:
+    """Whether it is later than `until` by the first worker's clock."""
+    late = torch.tensor([time.monotonic() >= until])
+    if dist.is_initialized():
+        dist.broadcast(late, 0)
+    return bool(late)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -371,7 +465,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--freeze", action="store_true", help="train the decoder alone")
     parser.add_argument("--critics", type=int, default=0, help="their channels: 16 on a CPU, 32")
-    parser.add_argument("--no-jit", action="store_true", help="without torch.compile")
+    parser.add_argument("--critics-from", type=int, default=0, help="the step they join at")
+    parser.add_argument("--workers", type=int, default=1, help="processes, of one core each")
+    parser.add_argument("--from", dest="start", type=Path, help="a codec to start from")
     parser.add_argument("--device", default="cpu")
     return parser
 

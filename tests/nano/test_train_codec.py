@@ -1,6 +1,7 @@
 """Training nano's codec: what must hold whatever is learnt."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import clips
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import train_codec
-from torch import nn
 from train_codec import Plan, Quantised, Trainer
 
 from orpheus_clone.codec.snac import Codec
@@ -26,24 +26,17 @@ def plan(steps: int, critics: int = 0, *, is_frozen: bool = False) -> Plan:
 
 
 def trainer(out: Path, wanted: Plan) -> Trainer:
-    return Trainer(out, wanted, "cpu", TINY, jit=False)
+    return Trainer(out, wanted, "cpu", TINY)
 
 
 def batch(seed: int) -> torch.Tensor:
-    return torch.randn(2, 1, 4096, generator=torch.Generator().manual_seed(seed)) * 0.1
+    return torch.randn(2, 1, 8192, generator=torch.Generator().manual_seed(seed)) * 0.1
 
 
 @pytest.fixture(autouse=True)
 def small_codebook_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """k-means over hundreds of outputs, not tens of thousands."""
     monkeypatch.setattr(train_codec, "POOL", 256)
-
-
-@pytest.mark.parametrize("dilation", [1, 3, 9])
-def test_unrolled_convolutions_are_the_convolutions(dilation: int) -> None:
-    conv = nn.Conv1d(6, 6, 7, dilation=dilation, padding=3 * dilation, groups=6)
-    x = torch.randn(2, 6, 50)
-    assert torch.allclose(train_codec._depthwise(conv, x), conv(x), atol=1e-6)
 
 
 def test_opening_the_codebooks_leaves_what_is_not_quantised_as_it_was(tmp_path: Path) -> None:
@@ -115,7 +108,27 @@ def test_what_is_saved_is_a_codec_that_the_product_loads(tmp_path: Path) -> None
     made.save()
     codec = Codec(tmp_path / "codec", "cpu")
     wave = batch(0)[0, 0].numpy()
-    assert codec.decode(codec.encode(wave)).shape == (4096,)
+    assert codec.decode(codec.encode(wave)).shape == (8192,)
+
+
+def test_a_codec_that_was_kept_is_where_training_starts_from(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan(9))
+    for step in range(6):
+        made.learn(batch(step))
+    made.save()
+    again = trainer(tmp_path / "again", plan(9))
+    again.start_from(tmp_path / "codec")
+    kept = made.average.state_dict()
+    for codec in (again.codec, again.average):
+        assert all(torch.equal(kept[n], value) for n, value in codec.state_dict().items())
+    assert again.plan.mix_at(0, again.opened_at) == 1
+    again.learn(batch(0))
+    assert again.opened_at == -again.plan.mix_steps
+
+
+def test_critics_join_at_their_step(tmp_path: Path) -> None:
+    made = trainer(tmp_path, replace(plan(9, critics=2), critics_from=1))
+    assert ["critics" in made.learn(batch(step)) for step in range(2)] == [False, True]
 
 
 def test_a_frozen_encoder_stays_and_the_decoder_goes_on(tmp_path: Path) -> None:
