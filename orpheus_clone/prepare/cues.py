@@ -103,11 +103,10 @@ def checked(cues: Iterable[tuple[str, Cue]]) -> list[Cue]:
 def _without_name(line: str) -> str:
     """A line without the speaker's name, unless all of it is in capitals."""
     found = _NAME.match(line)
-    return (
-        line[found.end() :]
-        if found and line[found.end() :].upper() != line[found.end() :]
-        else line
-    )
+    if found is None or not found[1].isupper():
+        return line
+    rest = line[found.end() :]
+    return line if rest == rest.upper() else rest
 
 
 def _parse_subtitles(content: str, where: str) -> list[Cue]:

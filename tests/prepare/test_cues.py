@@ -144,6 +144,7 @@ def test_every_format_is_read(content: str, suffix: str, end: str) -> None:
         ("NASA:", "NASA:"),
         ("Well-known, (quite) good \u2013 yes.", "Well-known, (quite) good \u2013 yes."),
         ("-5 degrees", "-5 degrees"),
+        ("\u7b54\u3048: ok.", "\u7b54\u3048: ok."),
         ("I, Robot: he said.", "I, Robot: he said."),
     ],
 )
