@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from orpheus_clone.audio import Waveform
 
 
@@ -39,6 +41,18 @@ class Quality:
     """Integrated loudness, ITU-R BS.1770-4."""
     mos: float | None
     """None where DNSMOS is not here."""
+
+
+_ZERO_RUN = 120
+"""5 ms: shorter runs of zeros happen in quiet 16-bit recordings."""
+
+
+def zero_samples(samples: Waveform) -> int:
+    """How many samples lie in runs of at least 5 ms of exact zeros."""
+    is_zero = np.concatenate([[False], samples == 0, [False]]).astype(np.int8)
+    runs = np.flatnonzero(np.diff(is_zero)).reshape(-1, 2)
+    lengths = runs[:, 1] - runs[:, 0]
+    return int(lengths[lengths >= _ZERO_RUN].sum())
 
 
 def measure(samples: Waveform, mos: Mos | None = None) -> Quality:

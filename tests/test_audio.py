@@ -4,12 +4,15 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from orpheus_clone import audio
 from orpheus_clone.errors import AudioError
+from tests.conftest import DATA_SAMPLES
 from tests.signals import joined, noise, tone, zeros
 
 SECOND = 24_000
@@ -22,6 +25,7 @@ def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
+        stream.bit_rate = 64_000
         frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], "fltp", "mono")
         frame.rate = rate
         resampler = av.AudioResampler(
@@ -62,7 +66,24 @@ def test_lossy_files_that_libsndfile_reads(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "rate"),
-    [("clip.m4a", "aac", 44100), ("clip.webm", "libopus", 48000), ("clip.mp4", "aac", 24000)],
+    [
+        ("clip.m4a", "aac", 44100),
+        ("clip.webm", "libopus", 48000),
+        ("clip.mp4", "aac", 24000),
+        ("clip.aac", "aac", 44100),
+        ("clip.mkv", "libopus", 16000),
+        ("clip.mov", "pcm_s24le", 96000),
+        ("clip.wma", "wmav2", 44100),
+        ("clip.avi", "pcm_u8", 22050),
+        ("clip.mpg", "mp2", 48000),
+        ("clip.ts", "aac", 48000),
+        ("clip.oga", "libopus", 48000),
+        ("clip.wv", "wavpack", 44100),
+        ("clip.tta", "tta", 44100),
+        ("clip.ac3", "ac3", 48000),
+        ("clip.3gp", "aac", 16000),
+        ("clip: a.mka", "alac", 44100),
+    ],
 )
 def test_what_phones_and_browsers_record(tmp_path: Path, name: str, codec: str, rate: int) -> None:
     path = tmp_path / name
@@ -78,11 +99,102 @@ def test_a_telephone_stream_without_a_container(tmp_path: Path) -> None:
     assert len(audio.read(path)) == pytest.approx(SECOND, abs=1000)
 
 
-def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
-    path = tmp_path / "clip.wav"
-    left = tone(500)
-    soundfile.write(path, np.stack([left, left * 0], axis=1), SECOND, subtype="FLOAT")
-    assert audio.read(path) == pytest.approx(left / 2, abs=1e-6)
+def close(got: audio.Waveform, expected: NDArray[np.floating], within: float = 1e-6) -> bool:
+    """pytest.approx takes seconds for seconds of sound."""
+    return len(got) == len(expected) and bool(np.abs(got - expected).max() <= within)
+
+
+def stereo(path: Path, left: audio.Waveform, right: audio.Waveform) -> audio.Waveform:
+    """What is read of two channels."""
+    n = min(len(left), len(right))
+    soundfile.write(path, np.stack([left[:n], right[:n]], axis=1), SECOND, subtype="FLOAT")
+    return audio.read(path)
+
+
+def speech(number: int) -> audio.Waveform:
+    samples, _ = soundfile.read(DATA_SAMPLES / f"{number:03}.flac", dtype="float32")
+    return np.asarray(samples, np.float32)
+
+
+def echo(samples: audio.Waveform, delay: int, seed: int) -> audio.Waveform:
+    """Speech at a distance: late, and with the echo of a room that dies away in 0.3 s."""
+    seconds = np.arange(7200) / SECOND
+    tail = np.random.default_rng(seed).standard_normal(7200) * 10 ** (-3 * seconds / 0.3) * 0.01
+    tail[:delay], tail[delay] = 0.0, 1.0
+    spectrum = np.fft.rfft(samples, 2 * len(samples)) * np.fft.rfft(tail, 2 * len(samples))
+    return np.fft.irfft(spectrum)[: len(samples)].astype(np.float32)
+
+
+CLIP = "clip.wav"
+ONE, OTHER = speech(1), speech(4)
+LENGTH_MS = len(ONE) * 1000 / SECOND
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.8, 1.25])
+def test_channels_that_agree_become_their_mean(tmp_path: Path, gain: float) -> None:
+    left, right = ONE + noise(LENGTH_MS, -70), ONE * np.float32(gain)
+    read = stereo(tmp_path / CLIP, left, right)
+    assert close(read, (left + right) / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("silent", zeros(LENGTH_MS)),
+        ("dither", noise(LENGTH_MS, -90)),
+        ("noise", noise(LENGTH_MS, -40)),
+        ("noise louder than the speech", noise(LENGTH_MS, -12)),
+        ("hum", tone(LENGTH_MS, -12, 50)),
+        ("the same, far away", ONE / np.float32(4)),
+        ("opposite", -ONE * np.float32(0.9)),
+        ("opposite with DC and noise", -0.7 * ONE + 0.1 + noise(LENGTH_MS, -45)),
+        ("a room microphone", echo(ONE, 90, 1) * np.float32(0.7)),
+    ],
+)
+@pytest.mark.parametrize("is_left", [True, False])
+def test_speech_on_one_channel_keeps_its_level(
+    tmp_path: Path, name: str, other: audio.Waveform, is_left: bool
+) -> None:
+    other = other.astype(np.float32)
+    pair = (ONE, other) if is_left else (other, ONE)
+    assert np.array_equal(stereo(tmp_path / CLIP, *pair), ONE[: len(other)]), name
+
+
+def test_two_people_each_on_a_channel_are_both_kept(tmp_path: Path) -> None:
+    n = min(len(ONE), len(OTHER))
+    silent = np.zeros(n, np.float32)
+    at_once = stereo(tmp_path / CLIP, ONE, OTHER)
+    assert close(at_once, (ONE[:n] + OTHER[:n]) / 2)
+    left, right = joined(ONE[:n], silent), joined(silent, OTHER[:n])
+    bleed = np.float32(0.05)
+    turns = stereo(tmp_path / CLIP, left + bleed * right, right + bleed * left)
+    assert close(turns, (left + right) * (1 + bleed) / 2)
+
+
+def test_of_six_channels_those_with_speech_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "surround.wav"
+    rest = [noise(LENGTH_MS, -50, seed)[: len(ONE)] for seed in range(3)]
+    soundfile.write(path, np.stack([*rest, ONE, rest[0] * 0, -ONE * 0.5], axis=1), SECOND)
+    assert close(audio.read(path), ONE, 1e-4)
+
+
+def test_two_channels_shorter_than_can_be_compared_become_their_mean(tmp_path: Path) -> None:
+    read = stereo(tmp_path / CLIP, tone(10), zeros(10))
+    assert close(read, tone(10) / 2)
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 45])
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+def test_blocks_joined_are_the_recording(tmp_path: Path, seconds: int, rate: int) -> None:
+    """45 s of stereo are more than is held between the passes."""
+    left = np.tile(ONE, 20)[: rate * seconds]
+    soundfile.write(tmp_path / CLIP, np.stack([left, -left], axis=1), rate)
+    blocks = list(audio.blocks(tmp_path / CLIP))
+    assert max(map(len, blocks)) <= 2 * SECOND
+    joined_blocks = np.concatenate(blocks)
+    assert np.array_equal(joined_blocks, audio.read(tmp_path / CLIP))
+    expected = soxr.resample(left, rate, SECOND)
+    assert close(joined_blocks, expected, 1e-4)
 
 
 def test_a_recording_over_full_scale_is_scaled_as_a_whole(tmp_path: Path) -> None:
@@ -131,11 +243,45 @@ def test_a_text_file_is_not_audio_whatever_its_name(tmp_path: Path, suffix: str)
         audio.read(path)
 
 
-def test_half_a_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "clip.m4a"
-    write_with_ffmpeg(path, "aac", 44100)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(AudioError, match=r"clip\.m4a: "):
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.8])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "mp3", "m4a", "aac"])
+def test_a_part_of_a_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    if suffix in ("m4a", "aac"):
+        write_with_ffmpeg(path, "aac", 44100, seconds=6)
+    else:
+        soundfile.write(path, ONE, SECOND)
+    content = path.read_bytes()
+    path.write_bytes(content[: round(len(content) * share)])
+    with pytest.raises(AudioError, match=rf"clip\.{suffix}: .*(broken off|not audio)"):
+        audio.read(path)
+
+
+def test_an_ogg_stream_that_was_broken_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "clip.ogg"
+    write_with_ffmpeg(path, "libopus", 48_000, seconds=6)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert len(audio.read(path)) == pytest.approx(3 * SECOND, rel=0.4)
+
+
+def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
+    path = tmp_path / CLIP
+    soundfile.write(path, ONE, SECOND)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(bytes(content))
+    assert len(audio.read(path)) == len(ONE)
+
+
+def test_a_playlist_makes_ffmpeg_fetch_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp3"
+    path.write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(AudioError, match=r"clip\.mp3: is not audio"):
         audio.read(path)
 
 
