@@ -139,7 +139,10 @@ class Pool:
         """So many (speech, text); SystemExit where they have run out."""
         long = [u for u in self._left if len((u.text or "").split()) >= fewest_words]
         if len(long) < count:
-            raise SystemExit("the wanted speaker has too few clips; lower --clips")
+            raise SystemExit(
+                f"the wanted speaker has {len(long)} clips of {fewest_words} words left where "
+                f"{count} are needed; lower --clips"
+            )
         taken = long[:count]
         self._left = [u for u in self._left if u not in taken]
         return [(audio.read(u.path), u.text or "") for u in taken]
@@ -272,7 +275,7 @@ def _write_flac(path: Path, samples: NDArray[np.float32]) -> None:
 
 def _is_plain(text: str) -> bool:
     """Whether it is at least two words, in letters only: what is said is beyond doubt."""
-    is_lettered = all(c.isalpha() or c in " ',.;:!?-" for c in text)
+    is_lettered = all(c.isalpha() or c in " ',.;:!?()-\"" for c in text)
     return is_lettered and "|" not in text and len(text.split()) >= FEWEST_WORDS
 
 
