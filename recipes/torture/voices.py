@@ -6,7 +6,7 @@
     slt rms awb  flite's voices, speaking the sentences of data_samples         free, BSD-like
     bm_george    data_samples, synthetic                                        Apache-2.0
     --speech     Kokoro's clips.jsonl (voice, text), and files that are called
-                 librispeech_PART__SPEAKER__UTTERANCE (no texts)
+                 librispeech_PART__…SPEAKER-CHAPTER-NUMBER (no texts)
 
 Debian's Spanish prompts are Allison Smith's too, so they are not among the others. Packages are
 unpacked into a cache, never installed. Who has no English text here gets no transcript at all.
@@ -86,15 +86,15 @@ def folder_voices(folder: Path) -> dict[str, Voice]:
         for voice in _kokoro(table)
     }
     by_speaker: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("librispeech_*__*__*")):
-        by_speaker[path.stem.split("__")[1]].append(path)
+    for path in sorted(folder.rglob("librispeech_*__*-*-*")):
+        by_speaker[path.stem.split("__")[-1].split("-")[0]].append(path)
     for speaker, paths in by_speaker.items():
         utterances = _fitting([Utterance(path, None) for path in paths])
         sex = sex_by_pitch(utterances[0].path) if utterances else None
         if sex is not None:
             voices[speaker] = Voice(speaker, sex, utterances)
     if not voices:
-        raise SystemExit(f"{folder}: no clips.jsonl of Kokoro's and no librispeech_*__*__* in it")
+        raise SystemExit(f"{folder}: no clips.jsonl of Kokoro's and no librispeech_*__*-*-* in it")
     return voices
 
 
