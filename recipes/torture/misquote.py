@@ -11,6 +11,7 @@ CLAUSE_SHARE = (0.2, 0.6)
 """The part of the words that is taken for the last clause where a comma stands there."""
 FEWEST_WORDS = 5
 """A text must have so many for a change or a lost clause to leave something."""
+ATTEMPTS = 10_000
 COMMON = 4
 """A word of fewer letters is no content word."""
 _FUNCTION_WORDS = frozenset(
@@ -34,15 +35,14 @@ def is_content(word: str) -> bool:
 
 
 def swapped(texts: Sequence[str], rng: Generator) -> list[str]:
-    """Each text's place taken by another with which it shares at most a quarter of its words.
+    """The same texts in other places; none shares more than a quarter of its content words.
 
-    ValueError where no such exchange exists.
+    ValueError where no such exchange is found.
     """
-    order = rng.permutation(len(texts))
-    for shift in range(1, len(texts)):
-        taken = {int(i): texts[order[(n + shift) % len(texts)]] for n, i in enumerate(order)}
-        if all(_differ(texts[i], taken[i]) for i in taken):
-            return [taken[i] for i in range(len(texts))]
+    for _ in range(ATTEMPTS):
+        taken = [texts[i] for i in rng.permutation(len(texts))]
+        if all(_differ(one, other) for one, other in zip(texts, taken, strict=True)):
+            return taken
     raise ValueError("the texts are too alike to be swapped; draw others")
 
 
@@ -62,7 +62,7 @@ def changed(text: str, vocabulary: Sequence[str], rng: Generator) -> str:
 def cut(text: str) -> str:
     """The text without its last clause: from the last comma, else without its last third."""
     said = text.split()
-    few, many = (round(len(said) * share) for share in CLAUSE_SHARE)
+    few, many = (max(2, round(len(said) * share)) for share in CLAUSE_SHARE)
     ends = [n for n, word in enumerate(said, start=1) if word[-1] in ",;:.?!" and n < len(said)]
     keep = next((n for n in reversed(ends) if few <= len(said) - n <= many), None)
     if keep is None:
@@ -71,8 +71,14 @@ def cut(text: str) -> str:
 
 
 def _differ(one: str, other: str) -> bool:
-    mine, theirs = set(words(one)), set(words(other))
+    mine, theirs = _gist(one), _gist(other)
     return len(mine & theirs) <= min(len(mine), len(theirs)) / 4
+
+
+def _gist(text: str) -> set[str]:
+    """Its content words, or all where it has none."""
+    said = words(text)
+    return {word for word in said if is_content(word)} or set(said)
 
 
 def _another(old: str, vocabulary: Sequence[str], rng: Generator) -> str:
