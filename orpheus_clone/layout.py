@@ -5,7 +5,8 @@
       clips.jsonl              what was kept        recipe.yaml             the resolved recipe
       rejected.jsonl           and what was not     metrics.jsonl loss.png
       dataset/                 datasets directory   checkpoints/step-…/     to go on from
-      audio/ cache/            trimmed clips        adapter/                what vLLM loads
+      report.html report.json  what came of it      adapter/                what vLLM loads
+      audio/ cache/            trimmed clips
       consent.json             if it was given      eval/                   report.json, report.html
 
 A stage is done when its stamp is there: stamps are written last and whole.
@@ -59,6 +60,12 @@ class PreparedStamp:
     heldout: int
     rejected: int
     seconds: float
+    gain_db: float
+    """What every clip was made louder by."""
+    notes: list[str]
+    """What was not checked, and why."""
+    judges: dict[str, str | None]
+    """By what they judge: the digest of the model, or None."""
     data_digest: str
     inputs_digest: str
     """Over recordings, transcripts, settings and base: equal inputs need no second run."""
@@ -121,6 +128,16 @@ class PreparedDir:
     def cache(self) -> Path:
         """What was computed for each recording, so that a second run need not."""
         return self.root / "cache"
+
+    @property
+    def recordings(self) -> Path:
+        """Working copies of the recordings, by digest."""
+        return self.cache / "recordings"
+
+    @property
+    def report(self) -> Path:
+        """The page for the person who decides."""
+        return self.root / "report.html"
 
     @property
     def consent(self) -> Path:

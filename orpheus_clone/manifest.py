@@ -5,7 +5,7 @@ A broken line is named `file:line`. Reading back what was written gives the same
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,27 @@ from orpheus_clone import layout
 from orpheus_clone.errors import ArtifactError
 
 Split = Literal["train", "heldout"]
+
+
+Kind = Literal[
+    "unreadable", "no_speech", "too_short", "too_long", "no_transcript", "no_audio", "bad_text",
+    "wrong_text", "other_speaker", "two_speakers", "noisy", "clipped", "narrowband",
+    "digital_silence", "poor",
+]  # fmt: skip
+"""Why something was not kept."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a clip; None where nothing could measure it."""
+
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    lufs: float | None = None
+    mos: float | None = None
+    similarity: float | None = None
+    cer: float | None = None
+    pitch_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +44,9 @@ class Clip:
     text: str
     source: str
     """The recording's file, as it was named."""
+    start_s: float
+    """Where in the recording it was cut out."""
+    end_s: float
     key: str
     """Hash of the recording's content and of the settings that shaped the clip."""
     seconds: float
@@ -31,6 +55,9 @@ class Clip:
     """Silence before the speech in the recording."""
     source_tail_ms: float
     split: Split
+    measured: Measured = field(default_factory=Measured)
+    flags: tuple[str, ...] = ()
+    """What could not be checked, or is poor without being a reason to reject."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.seconds <= 0:
@@ -41,11 +68,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A recording or a transcript that was not kept, and why."""
+    """A recording, a stretch of one, or a transcript that was not kept, and why."""
 
     id: str
     source: str
+    kind: Kind
     reason: str
+    seconds: float = 0.0
 
 
 def write_clips(path: Path, clips: Iterable[Clip]) -> None:
@@ -71,7 +100,8 @@ def read_clips(path: Path) -> list[Clip]:
         if not isinstance(data, dict) or set(data) != names:
             raise ArtifactError(f"{where}: is not a clip; run prepare again")
         try:
-            clips.append(Clip(**data))
+            measured, flags = Measured(**data.pop("measured")), tuple(data.pop("flags"))
+            clips.append(Clip(**data, measured=measured, flags=flags))
         except (ArtifactError, TypeError) as error:
             raise ArtifactError(f"{where}: {error}; run prepare again") from None
     return clips

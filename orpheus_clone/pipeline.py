@@ -6,7 +6,7 @@ A finished stage is recognised by what it was made from, and not done again.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from orpheus_clone.errors import GateFailed
 from orpheus_clone.eval.report import read_key
 from orpheus_clone.layout import PreparedDir, RunDir, read_json
 from orpheus_clone.models import BaseModel
+from orpheus_clone.prepare.order import Order
 from orpheus_clone.recipe import Recipe
 
 
@@ -34,6 +35,10 @@ class Screen(Protocol):
 
     def bar(self, label: str) -> AbstractContextManager[Callable[[int, int], None]]:
         """A progress bar; the callable is told how much is done, of how much."""
+        ...
+
+    def stages(self) -> AbstractContextManager[Callable[[str, int, int], None]]:
+        """Bars; the callable is told a stage, how much of it is done, of how much."""
         ...
 
     def training(self) -> AbstractContextManager[Callable[[Any], None]]:
@@ -55,17 +60,11 @@ class Cloned:
 
 
 def clone(
-    places: Sequence[str],
-    voice: str,
+    order: Order,
     out: Path,
     *,
-    base: BaseModel,
-    recipe: Recipe,
     screen: Screen,
     engine: EngineName = "auto",
-    transcripts: Path | None = None,
-    language: str = "en",
-    consent: Path | None = None,
     publish_to: str | None = None,
     key: str | None = None,
 ) -> Cloned:
@@ -74,22 +73,13 @@ def clone(
     from orpheus_clone.publish.run import publish
     from orpheus_clone.train.run import check_can_learn, is_done, train
 
+    base, recipe = order.base, order.recipe
     check_can_learn(base)
     data, run = PreparedDir(out / "data"), RunDir(out / "run")
     done: list[str] = []
-    with screen.bar("prepare") as bar:
-        before = _mtime(data.stamp_file)
-        stamp = prepare(
-            places,
-            voice,
-            data,
-            transcripts=transcripts,
-            base=base,
-            language=language,
-            recipe=recipe,
-            consent=consent,
-            progress=bar,
-        )
+    before = _mtime(data.stamp_file)
+    with screen.stages() as progress:
+        stamp = prepare(order, data, progress)
     _note(screen, done, "prepare", _mtime(data.stamp_file) != before)
     screen.say(
         f"  {stamp.clips} clips, {stamp.seconds / 60:.1f} minutes, {stamp.rejected} rejected"
@@ -108,7 +98,7 @@ def clone(
     elif verdict == "failed":
         raise GateFailed(f"a gate failed; see {run.eval / 'report.html'}")
     return Cloned(
-        voice=voice,
+        voice=order.voice,
         data=str(data.root),
         run=str(run.root),
         report=str(run.eval / "report.html"),

@@ -30,9 +30,54 @@ class _Section(BaseModel):
     )
 
 
+class Limits(_Section):
+    """What a clip must be to be kept; null switches a check off.
+
+    What is measured does not depend on these, so that another limit costs seconds.
+    """
+
+    cer_max: float | None = Field(0.35, ge=0)
+    """Character errors of the text against what the ASR heard; more is another text."""
+    unspoken_words_max: int | None = Field(3, ge=0)
+    """Words of the text in a row that were not heard: a model would learn to skip them."""
+    untold_words_max: int | None = Field(3, ge=0)
+    """Words heard in a row that the text lacks: a model would learn to add words."""
+    similarity_min: float | None = Field(0.35, ge=-1, le=1)
+    """Of the clip's voice to the speaker's; see speaker.py."""
+    part_similarity_min: float | None = Field(0.15, ge=-1, le=1)
+    """Of the least similar two seconds of it: somebody else interrupts."""
+    snr_min_db: float | None = 12.0
+    """Speech over the noise around it."""
+    clipped_max: float | None = Field(0.002, ge=0, le=1)
+    """Share of samples in flattened peaks."""
+    bandwidth_min_hz: float | None = Field(5000.0, ge=0)
+    """Telephone audio ends at 4 kHz, whatever its sample rate says."""
+    zeros_max: float | None = Field(0.1, ge=0, le=1)
+    """Share of the clip in digital silence; the whole corpus has a limit of its own."""
+    mos_min: float | None = Field(2.0, ge=1, le=5)
+    """DNSMOS's overall score."""
+
+
 class Prepare(_Section):
     """How recordings become clips."""
 
+    asr: str = "auto"
+    """What hears the words: a Whisper model's name or directory; none; auto: base, or turbo on a
+    GPU, if it can be had."""
+    speaker: str = "auto"
+    """What tells voices apart: a directory with ECAPA-TDNN's weights; none; auto: if it is here."""
+    mos: Literal["auto", "none"] = "auto"
+    """Whether DNSMOS listens too, if it is installed."""
+    limits: Limits = Limits()
+    """Which clips are kept."""
+    loudness_lufs: float | None = Field(-20.0, ge=-40, le=-10)
+    """What one gain for the whole corpus brings it to; null leaves it as it is."""
+    pause_max_s: float | None = Field(None, ge=0.2)
+    """A longer pause inside a clip is shortened to this; null leaves them all."""
+    cut_min_s: float = Field(2.0, ge=0.5)
+    """The shortest clip that a long recording is cut into."""
+    cut_max_s: float = Field(20.0, ge=5, le=28)
+    """The longest; a recording that is not longer is one clip."""
     head_ms: float = Field(50.0, ge=20, le=500)
     """Room tone kept before the speech; the model learns to wait just as long."""
     tail_ms: float = Field(100.0, ge=20, le=1000)

@@ -88,11 +88,7 @@ def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:
     if not len(samples):
         raise NoSpeechError("the clip has no samples")
     db = levels_dbfs(samples, rate)
-    floor, loud = _floor(db), float(np.percentile(db, 95))
-    if loud < SILENT_DBFS:
-        raise NoSpeechError(f"the loudest parts are at {loud:.0f} dBFS: nobody speaks in it")
-    core = min(max(loud - CORE_BELOW_LOUD_DB, floor + CORE_ABOVE_FLOOR_DB), loud - 1.0)
-    edge = min(max(floor + EDGE_ABOVE_FLOOR_DB, loud - EDGE_BELOW_LOUD_DB), core)
+    core, edge = _thresholds(db)
     runs = _runs(db >= core, round(CORE_RUN_MS / HOP_MS))
     if not runs:
         raise NoSpeechError(f"nothing stays above {core:.0f} dBFS for {CORE_RUN_MS:.0f} ms")
@@ -104,6 +100,23 @@ def speech_span(samples: NDArray[np.float32], rate: int) -> SpeechSpan:
     onset_ms = 0.0 if first == 0 else first * HOP_MS + WINDOW_MS / 2
     offset_ms = min(clip_ms, last * HOP_MS + WINDOW_MS / 2)
     return SpeechSpan(onset_ms, clip_ms if last == len(db) - 1 else offset_ms, clip_ms)
+
+
+def pauses(
+    samples: NDArray[np.float32], rate: int, shortest_ms: float
+) -> list[tuple[float, float]]:
+    """Where nobody speaks between the first word and the last: (start, end) in milliseconds.
+
+    Raises NoSpeechError where nobody speaks at all.
+    """
+    span = speech_span(samples, rate)
+    db = levels_dbfs(samples, rate)
+    _, edge = _thresholds(db)
+    found = [
+        (start * HOP_MS + WINDOW_MS / 2, (end - 1) * HOP_MS + WINDOW_MS / 2)
+        for start, end in _runs(db < edge, round(shortest_ms / HOP_MS))
+    ]
+    return [(a, b) for a, b in found if a >= span.onset_ms and b <= span.offset_ms]
 
 
 class HeadTrim:
@@ -156,6 +169,15 @@ class HeadTrim:
         edge = min(core, max(floor + EDGE_ABOVE_FLOOR_DB, HEARD_DBFS[0] - CORE_BELOW_LOUD_DB))
         first = _extend(db >= edge, runs[0][0], -1, round(EDGE_REACH_MS / HOP_MS))
         return round(first * HOP_MS * self._rate / 1000)
+
+
+def _thresholds(db: NDArray[np.float64]) -> tuple[float, float]:
+    """Core and edge, in dBFS; see the module docstring. NoSpeechError where all is silent."""
+    floor, loud = _floor(db), float(np.percentile(db, 95))
+    if loud < SILENT_DBFS:
+        raise NoSpeechError(f"the loudest parts are at {loud:.0f} dBFS: nobody speaks in it")
+    core = min(max(loud - CORE_BELOW_LOUD_DB, floor + CORE_ABOVE_FLOOR_DB), loud - 1.0)
+    return core, min(max(floor + EDGE_ABOVE_FLOOR_DB, loud - EDGE_BELOW_LOUD_DB), core)
 
 
 def _floor(db: NDArray[np.float64]) -> float:

@@ -9,7 +9,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 
 _SHOWN_STEPS = 12
@@ -55,6 +62,28 @@ class Terminal:
         with Progress(*columns, console=self._talk, transient=True) as progress:
             task = progress.add_task(label, total=None)
             yield lambda done, of: progress.update(task, completed=done, total=of)
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A bar for each stage that is told of; where there is no terminal, a line now and then."""
+        if not self._talk.is_terminal:
+            yield self._now_and_then(lambda stage, done, of: f"{stage}: {done} of {of}")
+            return
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(stage, total=of)
+            progress.update(tasks[stage], completed=done, total=of)
+
+        with Progress(*columns, console=self._talk, transient=True) as progress:
+            yield report
 
     @contextmanager
     def training(self) -> Iterator[Callable[[Any], None]]:

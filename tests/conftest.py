@@ -24,6 +24,7 @@ from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
+from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.run import prepare
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -32,9 +33,21 @@ from orpheus_clone.train.run import train
 
 DATA_SAMPLES = Path(__file__).parents[1] / "data_samples"
 VOICE = "jack"
+UNJUDGED = [
+    "prepare.asr=none",
+    "prepare.speaker=none",
+    "prepare.mos=none",
+    "prepare.loudness_lufs=null",
+    "prepare.limits.snr_min_db=null",
+    "prepare.limits.clipped_max=null",
+    "prepare.limits.bandwidth_min_hz=null",
+    "prepare.limits.zeros_max=null",
+]
+"""For tests of all else: tones and noises are no speech, and judges take time."""
 SMALL_RECIPE = recipe.load(
     None,
     [
+        *UNJUDGED,
         "train.epochs=3",
         "train.grad_accumulation=3",
         "train.warmup_steps=1",
@@ -99,7 +112,7 @@ def prepared(
 ) -> PreparedDir:
     """The recordings as a corpus; not to be changed."""
     data = PreparedDir(tmp_path_factory.mktemp("data") / VOICE)
-    prepare([str(recordings)], VOICE, data, base=base, recipe=SMALL_RECIPE)
+    prepare(Order([str(recordings)], VOICE, base, recipe=SMALL_RECIPE), data)
     return data
 
 

@@ -23,7 +23,7 @@ CLIPS = st.builds(
     source_tail_ms=st.floats(0, 1e5),
     split=st.sampled_from(["train", "heldout"]),
 )
-CLIP = Clip("a", "Hello.", "a.wav", "0" * 64, 1.5, 17, 50.0, 100.0, "train")
+CLIP = Clip("a", "Hello.", "a.wav", 0.0, 1.6, "0" * 64, 1.5, 17, 50.0, 100.0, "train")
 
 
 @given(clips=st.lists(CLIPS, max_size=5))
@@ -76,7 +76,13 @@ def test_a_missing_manifest_says_what_to_do(tmp_path: Path) -> None:
 
 def test_rejections_are_one_object_a_line(tmp_path: Path) -> None:
     path = tmp_path / "rejected.jsonl"
-    manifest.write_rejected(path, [Rejected("a", "a.wav", "too short"), Rejected("b", "b", "ü")])
+    manifest.write_rejected(
+        path,
+        [
+            Rejected("a", "a.wav", "too_short", "too short", 0.2),
+            Rejected("b", "b", "no_audio", "ü"),
+        ],
+    )
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["reason"] for line in lines] == ["too short", "ü"]
 

@@ -6,6 +6,7 @@ tests and comparisons.
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,15 +63,22 @@ class Codec:
 
         SNAC would pad a partial frame with digital zeros, so the caller pads it with room tone.
         """
-        if len(samples) == 0 or len(samples) % FRAME_SAMPLES:
+        return self.encode_batch([samples])[0]
+
+    def encode_batch(self, clips: Sequence[Waveform]) -> list[Codes]:
+        """Clips of one length, each as `encode` would; clips of several lengths are an error."""
+        lengths = {len(samples) for samples in clips}
+        if len(lengths) != 1:
+            raise AudioError(f"clips of {len(lengths)} lengths make no batch")
+        length = lengths.pop()
+        if length == 0 or length % FRAME_SAMPLES:
             raise AudioError(
-                f"{len(samples)} samples are not whole frames of {FRAME_SAMPLES}; "
-                "pad with room tone"
+                f"{length} samples are not whole frames of {FRAME_SAMPLES}; pad with room tone"
             )
         with self._torch.inference_mode():
-            wave = self._torch.from_numpy(np.ascontiguousarray(samples)).to(self._device)
-            books = self._snac.encode(wave[None, None])
-        return tokens.interleave([book.cpu().numpy() for book in books])
+            batch = self._torch.from_numpy(np.stack(clips)[:, None]).to(self._device)
+            books = [book.cpu().numpy() for book in self._snac.encode(batch)]
+        return [tokens.interleave([book[i : i + 1] for book in books]) for i in range(len(clips))]
 
     def decode(self, codes: Codes) -> Waveform:
         """(frames, 7) codes to (frames * 2048,) samples at 24 kHz."""

@@ -16,10 +16,11 @@ from orpheus_clone.errors import AudioError, DataError, MachineError, Transcript
 from orpheus_clone.layout import PreparedDir, PreparedStamp
 from orpheus_clone.manifest import Clip
 from orpheus_clone.models import BaseModel
+from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.run import prepare
-from orpheus_clone.prepare.trim import zero_samples
+from orpheus_clone.quality import zero_samples
 from orpheus_clone.silence import speech_span
-from tests.conftest import DATA_SAMPLES
+from tests.conftest import DATA_SAMPLES, SMALL_RECIPE, UNJUDGED
 from tests.signals import noise, tone, zeros
 
 Prepare = Callable[..., PreparedStamp]
@@ -40,15 +41,15 @@ def run(out: PreparedDir, own_recordings: Path, base: BaseModel) -> Prepare:
         transcripts: Path | None = None,
         consent: Path | None = None,
     ) -> PreparedStamp:
-        return prepare(
+        order = Order(
             [str(own_recordings)],
             voice,
-            out,
+            base,
+            recipe=recipe.load(None, [*UNJUDGED, *overrides]),
             transcripts=transcripts,
-            base=base,
-            recipe=recipe.load(None, overrides),
             consent=consent,
         )
+        return prepare(order, out)
 
     return run
 
@@ -73,11 +74,16 @@ def add(recordings: Path, name: str, samples: Waveform, text: str = "One more.")
 
 
 def test_all_of_data_samples_become_clips(out: PreparedDir, base: BaseModel) -> None:
-    told: list[tuple[int, int]] = []
-    stamp = prepare([str(DATA_SAMPLES)], "jack", out, base=base, progress=lambda *n: told.append(n))
+    told: list[tuple[str, int, int]] = []
+    order = Order([str(DATA_SAMPLES)], "jack", base, recipe=recipe.load(None, UNJUDGED))
+    stamp = prepare(order, out, lambda *news: told.append(news))
     clips = clips_of(out)
     assert (stamp.clips, stamp.rejected, len(clips)) == (18, 0, 18)
-    assert told == [(n, 18) for n in range(19)]
+    assert [(done, of) for stage, done, of in told if stage == "decode"] == [
+        (n, 18) for n in range(19)
+    ]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["decode", "measure", "tokenize"]
+    assert told[-1] == ("tokenize", 18, 18)
     assert stamp.heldout == sum(clip.split == "heldout" for clip in clips.values()) >= 1
     assert stamp.seconds == pytest.approx(sum(clip.seconds for clip in clips.values()))
     for clip in clips.values():
@@ -278,7 +284,7 @@ def test_a_name_that_may_not_be_is_refused_before_anything_is_written(
 
 def test_a_url_is_refused(out: PreparedDir, base: BaseModel) -> None:
     with pytest.raises(AudioError, match="is a URL"):
-        prepare(["https://example.com/a.wav"], "jack", out, base=base)
+        prepare(Order(["https://example.com/a.wav"], "jack", base, recipe=SMALL_RECIPE), out)
 
 
 def test_a_broken_transcript_is_named_by_file_and_line(run: Prepare, own_recordings: Path) -> None:
@@ -304,6 +310,21 @@ def test_consent_is_recorded_with_its_digest(
     assert record["sha256"] == layout.sha256_file(path)
     assert record == json.loads(out.consent.read_text(encoding="utf-8"))
     assert record["record"] in (content, {"speaker": "Jack", "agreed": True})
+
+
+@pytest.mark.parametrize(
+    ("until", "message"),
+    [("2001-01-31", "the consent ended on 2001-01-31; ask"), ("soon", "'soon' is no date like")],
+)
+def test_a_consent_that_has_ended_is_refused(
+    run: Prepare, tmp_path: Path, until: str, message: str
+) -> None:
+    path = tmp_path / "consent.json"
+    path.write_text(json.dumps({"who": "Jack", "until": until}), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        run(consent=path)
+    path.write_text(json.dumps({"who": "Jack", "until": "9999-12-31"}), encoding="utf-8")
+    assert run(consent=path).consent is not None
 
 
 def test_another_voice_or_a_withdrawn_consent_is_another_corpus(
@@ -338,6 +359,6 @@ def test_a_full_disk_says_so(
 ) -> None:
     out = PreparedDir(small_disk(100) / "jack")
     with pytest.raises(MachineError, match=r"cannot write .*: No space left on device; free some"):
-        prepare([str(recordings)], "jack", out, base=base)
+        prepare(Order([str(recordings)], "jack", base, recipe=SMALL_RECIPE), out)
     assert not out.stamp_file.exists()
     assert not list(out.root.rglob("*.part*"))

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.prepare.trim import trim, zero_samples
-from orpheus_clone.silence import speech_span
+from orpheus_clone.prepare.trim import shorten_pauses, spoken_part, trim
+from orpheus_clone.quality import zero_samples
+from orpheus_clone.silence import pauses, speech_span
 from orpheus_clone.tokens import SAMPLE_RATE
 from tests.signals import joined, noise, samples, tone, zeros
 
@@ -88,3 +89,40 @@ def test_zeros_count_from_5_ms_on() -> None:
     assert [after(run) for run in (0, 1, 119, 120, 121)] == [0, 0, 0, 120, 121]
     assert zero_samples(zeros(100)) == 2400
     assert zero_samples(zeros(0)) == 0
+
+
+@pytest.mark.parametrize("level_db", [-55, -30, -10])
+def test_a_quiet_memo_is_trimmed_as_a_loud_one(level_db: float) -> None:
+    recording = joined(noise(900, -60), tone(700, -20), noise(800, -60))
+    soft = (recording * 10 ** ((level_db + 20) / 20)).astype(np.float32)
+    assert trim(soft, 50, 100).source == trim(recording, 50, 100).source
+
+
+def test_room_tone_is_not_lifted_to_speech() -> None:
+    with pytest.raises(NoSpeechError):
+        trim(noise(3000, -55), 50, 100)
+    with pytest.raises(NoSpeechError):
+        spoken_part(np.zeros(0, np.float32))
+
+
+def test_the_spoken_part_is_from_the_onset_to_the_end() -> None:
+    speech = tone(700)
+    part = spoken_part(joined(noise(900), speech, noise(800)))
+    assert len(part) == pytest.approx(len(speech), abs=samples(15))
+
+
+def test_a_long_pause_is_shortened_and_a_short_one_is_not() -> None:
+    recording = joined(
+        noise(300), tone(500), noise(2000), tone(500), noise(400), tone(500), noise(9)
+    )
+    short = shorten_pauses(recording, 0.8)
+    fade_ms = 10
+    assert len(short) == pytest.approx(len(recording) - samples(1200 + fade_ms), abs=samples(15))
+    (pause,) = pauses(short, SAMPLE_RATE, 600)
+    assert pause[1] - pause[0] == pytest.approx(800, abs=25)
+    assert len(pauses(short, SAMPLE_RATE, 300)) == 2
+
+
+def test_without_a_long_pause_nothing_is_touched() -> None:
+    recording = joined(noise(900), tone(500), noise(700), tone(500), noise(2000))
+    assert np.array_equal(shorten_pauses(recording, 0.8), recording)

@@ -19,6 +19,7 @@ from orpheus_clone import bundle, layout, models, recipe
 from orpheus_clone.errors import ArtifactError, MachineError, TrainingError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.models import BaseModel
+from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.run import prepare
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.train.loop import Step
@@ -234,7 +235,7 @@ def test_changed_data_is_a_reason_to_train_again(
     listed = own_recordings / "metadata.csv"
     listed.write_text(listed.read_text(encoding="utf-8").replace("number 3", "three"))
     data = PreparedDir(tmp_path / "data")
-    prepare([str(own_recordings)], "jack", data, base=base, recipe=SMALL_RECIPE)
+    prepare(Order([str(own_recordings)], "jack", base, recipe=SMALL_RECIPE), data)
     assert not is_done(data, finished, SMALL_RECIPE, base)
 
 
@@ -262,7 +263,7 @@ def test_a_loss_that_is_not_a_number_names_the_step_and_the_rows(
     poisoned: BaseModel, recordings: Path, out: RunDir, tmp_path: Path
 ) -> None:
     data = PreparedDir(tmp_path / "data")
-    prepare([str(recordings)], "jack", data, base=poisoned, recipe=SMALL_RECIPE)
+    prepare(Order([str(recordings)], "jack", poisoned, recipe=SMALL_RECIPE), data)
     with pytest.raises(
         TrainingError, match=r"step 1: the loss is nan on .*rows \[\[.*learning_rate"
     ):
