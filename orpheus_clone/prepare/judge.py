@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from orpheus_clone.manifest import Kind
 from orpheus_clone.prepare.check import Match
-from orpheus_clone.prepare.identity import Identity
+from orpheus_clone.prepare.identity import Identity, limit_for
 from orpheus_clone.quality import Quality
 from orpheus_clone.recipe import Limits
 
@@ -18,10 +18,18 @@ class Fault:
 
 
 def faults(
-    quality: Quality, identity: Identity | None, match: Match | None, limits: Limits
+    quality: Quality,
+    identity: Identity | None,
+    match: Match | None,
+    limits: Limits,
+    seconds: float,
 ) -> list[Fault]:
-    """Everything that is wrong with a piece, the gravest first."""
-    return [*_of_text(match, limits), *_of_voice(identity, limits), *_of_sound(quality, limits)]
+    """Everything that is wrong with a piece that holds so much speech, the gravest first."""
+    return [
+        *_of_text(match, limits),
+        *_of_voice(identity, limits, seconds),
+        *_of_sound(quality, limits),
+    ]
 
 
 def _of_text(match: Match | None, limits: Limits) -> list[Fault]:
@@ -38,14 +46,15 @@ def _of_text(match: Match | None, limits: Limits) -> list[Fault]:
     return [Fault("wrong_text", "; ".join(found))] if found else []
 
 
-def _of_voice(identity: Identity | None, limits: Limits) -> list[Fault]:
+def _of_voice(identity: Identity | None, limits: Limits, seconds: float) -> list[Fault]:
     if identity is None:
         return []
-    if limits.similarity_min is not None and identity.similarity < limits.similarity_min:
+    lowest = limits.similarity_min
+    if lowest is not None and identity.similarity < limit_for(lowest, seconds):
         reason = f"another voice (similarity {identity.similarity:.2f})"
         return [Fault("other_speaker", reason)]
     low = limits.part_similarity_min
-    if low is not None and identity.lowest_part < low:
+    if low is not None and identity.lowest_part is not None and identity.lowest_part < low:
         reason = f"somebody else speaks in a part of it (similarity {identity.lowest_part:.2f})"
         return [Fault("two_speakers", reason)]
     return []

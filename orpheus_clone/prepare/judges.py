@@ -7,16 +7,14 @@ must be there.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from orpheus_clone import asr, quality, speaker
 from orpheus_clone.asr import Asr
 from orpheus_clone.errors import MachineError
 from orpheus_clone.quality import Mos
 from orpheus_clone.recipe import Prepare
-
-if TYPE_CHECKING:
-    from orpheus_clone.speaker import SpeakerModel
+from orpheus_clone.speaker import SpeakerModel
 
 J = TypeVar("J")
 
@@ -26,7 +24,7 @@ class Judges:
     """Who listens, and for people: what is not checked and why."""
 
     asr: Asr | None
-    speaker: "SpeakerModel | None"
+    speaker: SpeakerModel | None
     mos: Mos | None
     notes: tuple[str, ...]
 
@@ -67,5 +65,5 @@ def _asr(name: str) -> Asr:
     return asr.load(automatic if name == "auto" else name)
 
 
-def _speaker(name: str) -> "SpeakerModel":
+def _speaker(name: str) -> SpeakerModel:
     return speaker.load(None if name == "auto" else Path(name).expanduser())

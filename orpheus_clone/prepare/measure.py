@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from orpheus_clone.errors import AudioError
 from orpheus_clone.manifest import Rejected
 from orpheus_clone.prepare.decode import read_span
-from orpheus_clone.prepare.identity import Voiceprint
+from orpheus_clone.prepare.identity import Voiceprint, voiceprint
 from orpheus_clone.prepare.memory import Memory, key_of
 from orpheus_clone.prepare.pieces import Piece
 from orpheus_clone.prepare.source import Progress, in_parallel
 from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure
-
-if TYPE_CHECKING:
-    from orpheus_clone.speaker import SpeakerModel
+from orpheus_clone.speaker import SpeakerModel
 
 REVISION = 1
 """Changes whenever something else would be measured of the same piece."""
@@ -37,7 +34,7 @@ class Measures:
 
 def measure_all(
     pieces: Sequence[Piece],
-    model: "SpeakerModel | None",
+    model: SpeakerModel | None,
     mos: Mos | None,
     memory: Memory,
     threads: int,
@@ -59,13 +56,12 @@ def measure_all(
 
 
 def _measures(
-    piece: Piece, model: "SpeakerModel | None", mos: Mos | None, memory: Memory
+    piece: Piece, model: SpeakerModel | None, mos: Mos | None, memory: Memory
 ) -> Measures:
     sound_key = key_of(REVISION, piece.content, mos.digest if mos else None)
     voice_key = key_of(REVISION, piece.content, model.digest if model else None)
     sound, voice = memory.recall("sound", sound_key), memory.recall("voice", voice_key)
     if sound is None or (model is not None and voice is None):
-        from orpheus_clone.prepare.identity import voiceprint
         from orpheus_clone.prepare.pitch import pitch_hz
 
         samples = read_span(piece.source.copy, piece.span.start_s, piece.span.end_s)

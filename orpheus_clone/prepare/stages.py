@@ -5,17 +5,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from orpheus_clone import audio, manifest, models, text, tokens
-from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import ArtifactError, RecipeError, TextError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Measured, Rejected
 from orpheus_clone.prepare import check, gain
 from orpheus_clone.prepare.encode import Encoded, clip_key, encode_all
-from orpheus_clone.prepare.identity import Identity, identify
+from orpheus_clone.prepare.identity import Voices, identify
 from orpheus_clone.prepare.judge import faults
 from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.listen import listen
@@ -84,7 +82,8 @@ class Stages:
             cut, self.judges.speaker, self.judges.mos, self.memory, threads, stage("measure")
         )
         rejected += more
-        kept, more = self._judge(measured, language)
+        voices = self._voices([measures for _, measures in measured])
+        kept, more = self._judge(measured, voices, language)
         rejected += more
         gain_db = self._gain_db(kept)
         base = self.order.base
@@ -100,12 +99,13 @@ class Stages:
             stage("tokenize"),
         )
         clips, fitting, more = self._clips(kept, keys, encoded)
-        return Made(clips, fitting, [*rejected, *more], language, gain_db, list(self.judges.notes))
+        notes = [*self.judges.notes, *_notes_of(voices, self.order)]
+        return Made(clips, fitting, [*rejected, *more], language, gain_db, notes)
 
     def _judge(
-        self, measured: Sequence[tuple[Piece, Measures]], language: str
+        self, measured: Sequence[tuple[Piece, Measures]], voices: Voices | None, language: str
     ) -> tuple[list[_Judged], list[Rejected]]:
-        identities = self._identities([measures for _, measures in measured])
+        identities = voices.clips if voices else [None] * len(measured)
         kept: list[_Judged] = []
         rejected: list[Rejected] = []
         for (piece, measures), identity in zip(measured, identities, strict=True):
@@ -117,7 +117,9 @@ class Stages:
             matched = None
             if piece.heard is not None and not piece.is_transcribed:
                 matched = check.match(spoken, piece.heard, language)
-            wrong = faults(measures.quality, identity, matched, self.order.recipe.prepare.limits)
+            limits = self.order.recipe.prepare.limits
+            speech_s = measures.voice.seconds if measures.voice else 0.0
+            wrong = faults(measures.quality, identity, matched, limits, speech_s)
             if wrong:
                 reasons = "; ".join(fault.reason for fault in wrong)
                 rejected.append(_rejected(piece, wrong[0].kind, reasons))
@@ -135,15 +137,14 @@ class Stages:
             kept.append(_Judged(piece, spoken, measures, numbers, ()))
         return kept, rejected
 
-    def _identities(self, measured: Sequence[Measures]) -> list[Identity | None]:
+    def _voices(self, measured: Sequence[Measures]) -> Voices | None:
         model = self.judges.speaker
-        prints = [m.voice for m in measured if m.voice is not None]
-        if model is None or not prints:
-            return [None] * len(measured)
+        if model is None:
+            return None
         reference = None
         if self.order.speaker is not None:
-            reference = model.embed(_speech_of(self.order.speaker))
-        return list(identify(prints, reference))
+            reference = model.embed(spoken_part(audio.read(self.order.speaker)))
+        return identify([m.voice for m in measured if m.voice is not None], reference)
 
     def _gain_db(self, kept: Sequence[_Judged]) -> float:
         target = self.order.recipe.prepare.loudness_lufs
@@ -177,6 +178,23 @@ class Stages:
             clips.append(_clip(judged, key, item, self.order.recipe))
             fitting.append(item)
         return clips, fitting, rejected
+
+
+NOTEWORTHY_SHARE = 0.3
+"""Of the time: a second voice that speaks so much may be the one that is wanted."""
+
+
+def _notes_of(voices: Voices | None, order: Order) -> list[str]:
+    if voices is None:
+        return []
+    if order.speaker is not None and not voices.share:
+        return [f"nobody in the recordings sounds like {order.speaker}"]
+    if order.speaker is None and voices.runner_up_share >= NOTEWORTHY_SHARE:
+        return [
+            f"two voices speak much ({voices.share:.0%} and {voices.runner_up_share:.0%} of the "
+            "time), and the first was kept; to be sure, pass --speaker REFERENCE.wav"
+        ]
+    return []
 
 
 def _clip(judged: _Judged, key: str, encoded: Encoded, recipe: Recipe) -> Clip:
@@ -222,7 +240,3 @@ def _rejected(piece: Piece, kind: manifest.Kind, reason: str) -> Rejected:
 def _rounded(number: float | None, digits: int) -> float | None:
     """JSON has no infinities, and nobody reads the eighth digit."""
     return round(number, digits) if number is not None and math.isfinite(number) else None
-
-
-def _speech_of(path: Path) -> Waveform:
-    return spoken_part(audio.read(path))

@@ -6,7 +6,6 @@ A model can sound no more like the speaker than the codes it learns from do.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,8 @@ from orpheus_clone import audio, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.prepare.memory import Memory, key_of
+from orpheus_clone.speaker import SpeakerModel
 from orpheus_clone.tokens import Codes
-
-if TYPE_CHECKING:
-    from orpheus_clone.speaker import SpeakerModel
 
 SAMPLE = 8
 """Clips that are decoded."""
@@ -51,7 +48,7 @@ def survival(
     clips: Sequence[tuple[str, Path, Codes]],
     codec_digest: str,
     open_codec: Callable[[], Codec],
-    model: "SpeakerModel | None",
+    model: SpeakerModel | None,
     memory: Memory,
 ) -> Survival:
     """Of the `SAMPLE` clips (key, file, codes) with the lowest keys."""
@@ -65,7 +62,7 @@ def survival(
 
 
 def _measure(
-    chosen: Sequence[tuple[str, Path, Codes]], codec: Codec, model: "SpeakerModel | None"
+    chosen: Sequence[tuple[str, Path, Codes]], codec: Codec, model: SpeakerModel | None
 ) -> Survival:
     distances, similarities = [], []
     for _, path, codes in chosen:

@@ -24,14 +24,14 @@ LIMITS = Limits(
     mos_min=2.5,
 )
 SAID = Match(cer=0.3, unspoken="two words", untold="two words", substituted=())
-SPEAKER = Identity(similarity=0.4, lowest_part=0.2)
+SPEAKER = Identity(similarity=0.4, lead=None, lowest_part=0.2, lowest_part_lead=None)
 AT_THE_EDGE = replace(CLEAN, snr_db=12, clipped=0.01, bandwidth_hz=5000, zeros=0.1, mos=2.5)
 
 
 def kinds(
     quality: Quality = AT_THE_EDGE, who: Identity | None = SPEAKER, said: Match | None = SAID
 ) -> list[str]:
-    return [fault.kind for fault in faults(quality, who, said, LIMITS)]
+    return [fault.kind for fault in faults(quality, who, said, LIMITS, 3.0)]
 
 
 def test_what_just_meets_every_limit_is_kept() -> None:
@@ -53,8 +53,16 @@ def test_a_sound_past_its_limit_is_a_fault(change: dict[str, float], kind: str) 
 
 
 def test_another_voice_is_told_from_an_interruption() -> None:
-    assert kinds(who=Identity(0.39, 0.1)) == ["other_speaker"]
-    assert kinds(who=Identity(0.4, 0.19)) == ["two_speakers"]
+    assert kinds(who=replace(SPEAKER, similarity=0.39, lowest_part=0.1)) == ["other_speaker"]
+    assert kinds(who=replace(SPEAKER, lowest_part=0.19)) == ["two_speakers"]
+    assert kinds(who=replace(SPEAKER, lowest_part=None)) == []
+
+
+def test_a_short_clip_need_not_be_as_like() -> None:
+    who = replace(SPEAKER, similarity=0.3)
+    assert [f.kind for f in faults(AT_THE_EDGE, who, None, LIMITS, 3.0)] == ["other_speaker"]
+    # 0.4 times the square root of 0.75 / 1.5 s is 0.283.
+    assert faults(AT_THE_EDGE, who, None, LIMITS, 0.75) == []
 
 
 @pytest.mark.parametrize(
@@ -65,13 +73,13 @@ def test_a_text_that_was_not_said_is_a_fault(change: dict[str, object]) -> None:
 
 
 def test_the_reason_says_what_was_heard() -> None:
-    (fault,) = faults(AT_THE_EDGE, None, replace(SAID, untold="and then he left"), LIMITS)
+    (fault,) = faults(AT_THE_EDGE, None, replace(SAID, untold="and then he left"), LIMITS, 3.0)
     assert fault.reason == "'and then he left' was heard and is not in the text"
 
 
 def test_the_gravest_fault_comes_first() -> None:
     worst = replace(AT_THE_EDGE, snr_db=1, mos=1.0)
-    assert kinds(worst, Identity(0, 0), replace(SAID, cer=1)) == [
+    assert kinds(worst, replace(SPEAKER, similarity=0), replace(SAID, cer=1)) == [
         "wrong_text", "other_speaker", "noisy", "poor",
     ]  # fmt: skip
 
@@ -82,5 +90,6 @@ def test_what_was_not_measured_is_no_fault() -> None:
 
 def test_a_limit_of_null_checks_nothing() -> None:
     none = Limits(**dict.fromkeys(Limits.model_fields))
+    said = replace(SAID, cer=9, unspoken="a b c d e")
     worst = replace(CLEAN, snr_db=-9, clipped=1, bandwidth_hz=1, zeros=1, mos=1)
-    assert faults(worst, Identity(-1, -1), replace(SAID, cer=9, unspoken="a b c d e"), none) == []
+    assert faults(worst, replace(SPEAKER, similarity=-1, lowest_part=-1), said, none, 9.0) == []
