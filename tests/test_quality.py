@@ -1,0 +1,216 @@
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orpheus_clone import quality
+from orpheus_clone.audio import Waveform
+from orpheus_clone.errors import AudioError, MachineError
+from orpheus_clone.quality import Mos, Quality
+from tests.conftest import DATA_SAMPLES
+from tests.signals import joined, noise, tone, zeros
+
+RATE = 24_000
+CLIPS: list[Waveform] = [
+    soundfile.read(DATA_SAMPLES / f"{number:03}.flac", dtype="float32")[0]
+    for number in (1, 4, 9, 14)
+]
+SPEECH = CLIPS[0]
+
+
+@pytest.fixture(scope="module")
+def mos() -> Mos:
+    return quality.load_mos()
+
+
+def noise_like(samples: Waveform, dbfs: float) -> Waveform:
+    return noise(len(samples) * 1000 / RATE, dbfs, seed=3)[: len(samples)]
+
+
+def speech_dbfs(samples: Waveform) -> float:
+    """Level without the pauses: of the 10 ms within 25 dB of the loudest twentieth."""
+    power = (samples[: len(samples) // 240 * 240].reshape(-1, 240) ** 2).mean(axis=1)
+    return float(10 * np.log10(power[power > np.percentile(power, 95) / 316].mean()))
+
+
+def at_rate(samples: Waveform, rate: int) -> Waveform:
+    """Through `rate` and back, as an upsampled recording is."""
+    there = soxr.resample(samples, RATE, rate)
+    return np.asarray(soxr.resample(there, rate, RATE), np.float32)
+
+
+def cut_off(samples: Waveform, over_db: float) -> Waveform:
+    """As if recorded `over_db` too loud: peaks are flat."""
+    ceiling = np.abs(samples).max() * 10 ** (-over_db / 20)
+    return np.asarray(np.clip(samples, -ceiling, ceiling), np.float32)
+
+
+def hum(samples: Waveform, hertz: float, dbfs: float) -> Waveform:
+    seconds = np.arange(len(samples)) / RATE
+    lines = sum(np.sin(2 * np.pi * hertz * k * seconds) / k for k in (1, 2, 3, 5, 7))
+    level = 10 ** (dbfs / 20) / np.sqrt(np.mean(lines**2))
+    return np.asarray(samples + lines * level, np.float32)
+
+
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_clean_speech_has_nothing_wrong_with_it(clip: int) -> None:
+    measured = quality.measure(CLIPS[clip])
+    assert measured.snr_db > 40
+    assert measured.clipped < 1e-4
+    assert measured.bandwidth_hz > 9500
+    assert measured.hum_db < 8
+    assert abs(measured.dc) < 1e-3
+    assert measured.zeros == 0
+    assert -24 < measured.lufs < -17
+    assert measured.mos is None
+
+
+@pytest.mark.parametrize("snr_db", [5, 10, 20, 30])
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_the_snr_of_a_known_mix(clip: int, snr_db: int) -> None:
+    speech = CLIPS[clip]
+    mix = speech + noise_like(speech, speech_dbfs(speech) - snr_db)
+    assert quality.snr_db(mix) == pytest.approx(snr_db, abs=2)
+
+
+def test_muted_pauses_say_nothing_about_the_noise() -> None:
+    noisy = SPEECH + noise_like(SPEECH, speech_dbfs(SPEECH) - 20)
+    gated = joined(zeros(2000), noisy, zeros(2000))
+    assert quality.snr_db(gated) == pytest.approx(quality.snr_db(noisy), abs=0.5)
+
+
+def test_noise_alone_has_no_signal_over_it() -> None:
+    assert quality.snr_db(noise(2000, -30)) < 1
+    assert quality.snr_db(zeros(2000)) == 0
+
+
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_what_was_cut_off_is_told_even_when_it_was_turned_down_or_resampled(clip: int) -> None:
+    flat = cut_off(CLIPS[clip], 6)
+    share = quality.clipped(flat)
+    assert share > 0.002
+    quiet = np.asarray(np.round(flat * 0.1 * 32767) / 32767, np.float32)
+    assert quality.clipped(quiet) == pytest.approx(share, rel=0.2)
+    assert quality.clipped(at_rate(cut_off(at_rate(CLIPS[clip], 48_000), 6), 32_000)) > 0.001
+
+
+def test_more_clipping_is_a_greater_share() -> None:
+    shares = [quality.clipped(cut_off(SPEECH, db)) for db in (0, 3, 6, 12, 20)]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] > 0.2
+
+
+def test_a_ceiling_on_one_side_is_told() -> None:
+    low = np.minimum(SPEECH, SPEECH.max() / 3).astype(np.float32)
+    assert quality.clipped(low) > 0.002
+    assert quality.clipped(-low) == quality.clipped(low)
+
+
+@given(st.floats(0.01, 1))
+@settings(max_examples=20, deadline=None)
+def test_loudness_changes_nothing_but_loudness(gain: float) -> None:
+    speech = SPEECH[:48_000]
+    before, after = (
+        quality.measure(np.asarray(speech * g, np.float32)) for g in (1.0, max(gain, 0.3))
+    )
+    change_db = 20 * math.log10(max(gain, 0.3))
+    assert after.lufs == pytest.approx(before.lufs + change_db, abs=0.1)
+    assert after.snr_db == pytest.approx(before.snr_db, abs=0.5)
+    assert after.bandwidth_hz == before.bandwidth_hz
+
+
+@pytest.mark.parametrize("via", [8_000, 11_025, 16_000])
+@pytest.mark.parametrize("dither_dbfs", [-120, -90, -70])
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_bandwidth_is_that_of_the_rate_it_once_had(clip: int, via: int, dither_dbfs: int) -> None:
+    upsampled = at_rate(CLIPS[clip], via)
+    upsampled += noise_like(upsampled, dither_dbfs)
+    assert quality.bandwidth_hz(upsampled) == pytest.approx(via / 2, rel=0.06)
+
+
+def test_a_spectrum_without_an_end_reaches_nyquist() -> None:
+    assert quality.bandwidth_hz(noise(1000, -20)) == 12_000
+    assert quality.bandwidth_hz(SPEECH + noise_like(SPEECH, -40)) == 12_000
+
+
+@pytest.mark.parametrize("mains", [50, 60, 59.97])
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_mains_hum_stands_out(clip: int, mains: float) -> None:
+    assert quality.hum_db(hum(CLIPS[clip], mains, -50)) > 15
+    assert quality.hum_db(hum(CLIPS[clip], mains, -95)) < 8
+    assert quality.hum_db(hum(CLIPS[clip], 56, -50)) < 15
+
+
+def test_dc_and_zeros_by_hand() -> None:
+    measured = quality.measure(joined(tone(300) + np.float32(0.25), zeros(100)))
+    assert measured.dc == pytest.approx(0.25 * 3 / 4, abs=1e-3)
+    assert measured.zeros == pytest.approx(1 / 4, abs=1e-3)
+
+
+def test_zeros_count_from_5_ms_on() -> None:
+    def after(run: int) -> int:
+        loud = tone(10) + np.float32(0.5)
+        return quality.zero_samples(joined(loud, np.zeros(run, np.float32), loud))
+
+    assert [after(run) for run in (0, 1, 119, 120, 121)] == [0, 0, 0, 120, 121]
+    assert quality.zero_samples(zeros(100)) == 2400
+    assert quality.zero_samples(zeros(0)) == 0
+
+
+@pytest.mark.parametrize("ms", [100, 399, 400, 2000])
+def test_a_sine_of_1_khz_is_as_loud_as_its_level(ms: float) -> None:
+    """BS.1770: the weighting of 997 Hz and the constant -0.691 cancel."""
+    assert quality.lufs(tone(ms, -20, 1000)) == pytest.approx(-20, abs=0.1)
+
+
+def test_silence_is_measured_and_nothing_refuses_it() -> None:
+    measured = quality.measure(zeros(1000))
+    assert measured.lufs == -math.inf
+    assert (measured.zeros, measured.clipped, measured.dc, measured.snr_db) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("samples", [1, 10, 239, 512])
+def test_the_shortest_clips_are_measured(samples: int) -> None:
+    measured = asdict(quality.measure(SPEECH[24_000 : 24_000 + samples]))
+    assert all(value is None or math.isfinite(value) for value in measured.values())
+
+
+def test_no_samples_cannot_be_measured() -> None:
+    with pytest.raises(AudioError, match="without samples"):
+        quality.measure(zeros(0))
+
+
+def test_dnsmos_tells_clean_from_noisy(mos: Mos) -> None:
+    assert len(mos.digest) == 64
+    clean = quality.measure(SPEECH, mos)
+    assert isinstance(clean, Quality)
+    assert clean.mos is not None
+    assert clean.mos > 3.0
+    assert mos(SPEECH + noise_like(SPEECH, speech_dbfs(SPEECH) - 5)) < 2.0
+
+
+def test_dnsmos_hears_short_and_long_clips_from_several_threads(mos: Mos) -> None:
+    clips = [SPEECH[24_000:36_000], np.concatenate(CLIPS)[: 12 * RATE], zeros(100)]
+    alone = [mos(clip) for clip in clips]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(mos, clips)) == alone
+    assert all(1 <= score <= 5 for score in alone)
+    assert alone[1] > 3.0
+
+
+def test_where_dnsmos_is_missing_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        quality, "find_spec", lambda name: None if name == "speechmos" else find_spec(name)
+    )
+    with pytest.raises(MachineError, match=r"pip install .*speechmos"):
+        quality.load_mos()
