@@ -62,14 +62,12 @@ def _measures(
     voice_key = key_of(REVISION, piece.content, model.digest if model else None)
     sound, voice = memory.recall("sound", sound_key), memory.recall("voice", voice_key)
     if sound is None or (model is not None and voice is None):
-        from orpheus_clone.prepare.pitch import pitch_hz
-
         samples = read_span(piece.source.copy, piece.span.start_s, piece.span.end_s)
         speech = spoken_part(samples)
         if sound is None:
             sound = {
                 "quality": asdict(measure(samples, mos)),
-                "pitch_hz": pitch_hz(speech),
+                "pitch_hz": None,
                 "peak": float(np.abs(speech).max()),
             }
             memory.keep("sound", sound_key, sound)

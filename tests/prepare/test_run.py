@@ -120,32 +120,32 @@ def test_the_stamp_names_voice_base_and_codec(prepared: PreparedDir, base: BaseM
 
 def test_a_second_run_encodes_nothing_again(run: Prepare, out: PreparedDir) -> None:
     first = run()
-    cache, clips = times_of(out.cache), times_of(out.audio)
+    cache, clips = times_of(out.cache / "codes"), times_of(out.audio)
     assert len(cache) == len(clips) == 6
     assert run() == first
     out.stamp_file.unlink()
     assert run() == first
-    assert (times_of(out.cache), times_of(out.audio)) == (cache, clips)
+    assert (times_of(out.cache / "codes"), times_of(out.audio)) == (cache, clips)
 
 
 def test_a_changed_text_encodes_nothing_but_changes_the_digest(
     run: Prepare, out: PreparedDir, own_recordings: Path
 ) -> None:
     first = run()
-    cache = times_of(out.cache)
+    cache = times_of(out.cache / "codes")
     listed = own_recordings / "metadata.csv"
     listed.write_text(listed.read_text(encoding="utf-8").replace("number 3", "three"))
     second = run()
-    assert times_of(out.cache) == cache
+    assert times_of(out.cache / "codes") == cache
     assert clips_of(out)["c3"].text == "Sentence three."
     assert second.data_digest != first.data_digest
 
 
 def test_a_changed_head_encodes_again(run: Prepare, out: PreparedDir) -> None:
-    first, before = run(), times_of(out.cache)
+    first, before = run(), times_of(out.cache / "codes")
     second = run("prepare.head_ms=100")
-    assert len(times_of(out.cache)) == 12
-    assert before.items() <= times_of(out.cache).items()
+    assert len(times_of(out.cache / "codes")) == 12
+    assert before.items() <= times_of(out.cache / "codes").items()
     assert second.data_digest != first.data_digest
     for clip in clips_of(out).values():
         head_ms = speech_span(audio.read(out.audio / f"{clip.key}.flac"), 24_000).head_ms
