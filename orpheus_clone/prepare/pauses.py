@@ -14,9 +14,9 @@ beginning and the clip after the end; the middle belongs to neither.
 Words, where they are known, bound the cut: a word that the VAD does not hear counts as speech, and
 a word that reaches into a pause by up to 0.15 s is left whole. What reaches further is the ASR's
 habit of stretching a word over the pause beside it. What the VAD takes for a pause of less than
-0.25 s with speech of the same word before and after it is a closure within that word. Between words that follow each other with a
-gap, there may be a brief pause that the VAD passes over: a gap counts if its quietest 20 ms are
-25 dB below the speech around it.
+0.25 s with speech of the same word before and after it is a closure within that word. And between
+words with a gap there may be a brief pause that the VAD passes over: a gap counts if its quietest
+20 ms are 25 dB below the speech around it.
 """
 
 from bisect import bisect_right

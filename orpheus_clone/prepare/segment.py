@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from orpheus_clone.prepare.pauses import SPEECH_FROM, SPEECH_HOP_S, Pause
 from orpheus_clone.prepare.plan import Edge, divide
 from orpheus_clone.prepare.silero import Probabilities as Probabilities
 from orpheus_clone.prepare.silero import speech as speech
-from orpheus_clone.prepare.slices import Slices, ends_sentence
+from orpheus_clone.prepare.slices import Slices, ends_after
 
 WINDOW_PAD_S = 0.3
 """Of the pause beside it, for soft sounds that the VAD passes over."""
@@ -39,9 +40,12 @@ WINDOW_FULL = 2 / 3
 """A window ends in the longest pause of its last third."""
 
 CUE_REACH_S = 0.3
+UNTOLD_S = 0.5
+"""More speech than this between two cues is what neither of them tells."""
 SENTENCE, CLAUSE, INSIDE, BRIEF = 0.0, 0.6, 1.0, 3.0
 """What an edge costs (see plan.py): after a sentence, a comma, another word, in a brief pause."""
 WORDLESS_PAUSE_S = 0.2
+WORTHY_S = 0.5
 PAUSE_WORTH = 0.2
 """What a pause of half a second or more makes an edge cheaper that ends no sentence."""
 _CLAUSE_MARKS = tuple(",;:–—，；：、")
@@ -90,12 +94,13 @@ def clips(
     words: Sequence[Word] | None,
     text: str | None,
     cues: Sequence[Cue],
+    language: str = "en",
 ) -> list[Cut]:
     """What a recording longer than `longest_s` is cut into, in order, without overlaps.
 
     `words` is what the ASR heard, in the recording's time (None: no ASR). The text of a clip is,
     in this order: what its `cues` say (timed transcripts), the part of `text` (a transcript of all
-    of it) that aligns with its words, None.
+    of it) that aligns with its words, None. The `language` tells abbreviations from sentence ends.
     """
     db = trough.levels(copy)
     heard = list(words or ())
@@ -104,13 +109,17 @@ def clips(
     pauses = trough.pauses(spoken, db, heard, middles)
     before = _Speech(probabilities)
     if cues:
-        return _of_cues(cues, pauses, before, shortest_s, longest_s)
+        return _of_cues(cues, pauses, before, shortest_s, longest_s, language)
     if not heard:  # nobody knows whether a short one is the closure of a "t"
         pauses = [pause for pause in pauses if pause.seconds >= WORDLESS_PAUSE_S]
-    slices = Slices(text, heard, spoken[-1][1]) if text is not None and heard and spoken else None
     counts = [int(np.searchsorted(middles, (p.left_s + p.right_s) / 2)) for p in pauses]
+    slices = None
+    ends = ends_after([word.text for word in heard], language)
+    if text is not None and heard and spoken:
+        slices = Slices(text, heard, spoken[-1][1], language)
+        ends = {count for count in counts if slices.ends_sentence(count)}
     edges = [
-        _edge(pause, before, _cost(pause, count, heard, slices))
+        _edge(pause, before, _cost(pause, count, heard, count in ends))
         for pause, count in zip(pauses, counts, strict=True)
     ]
     return [
@@ -201,25 +210,17 @@ def _edge(pause: Pause, before: _Speech, cost: float) -> Edge:
     return Edge(pause.left_s, pause.right_s, cost, before(middle_s), pause.seconds)
 
 
-def _cost(pause: Pause, count: int, words: Sequence[Word], slices: Slices | None) -> float:
+def _cost(pause: Pause, count: int, words: Sequence[Word], is_end: bool) -> float:
     """What it costs to cut in a pause after `count` words; see `SENTENCE`."""
     if pause.is_brief:
         return BRIEF
-    worth = min(1.0, pause.seconds / 0.5)
+    worth = min(1.0, pause.seconds / WORTHY_S)
     if not words:  # nobody knows where sentences end: the longer the pause, the likelier
         return INSIDE - worth
-    if _is_sentence_end(count, words, slices):
+    if is_end:
         return SENTENCE
     is_clause = words[count - 1].text.endswith(_CLAUSE_MARKS)
     return (CLAUSE if is_clause else INSIDE) - PAUSE_WORTH * worth
-
-
-def _is_sentence_end(count: int, words: Sequence[Word], slices: Slices | None) -> bool:
-    if slices is not None:
-        return slices.ends_sentence(count)
-    if count in (0, len(words)):
-        return True
-    return ends_sentence(words[count - 1].text) and not words[count].text[:1].islower()
 
 
 def _of_cues(
@@ -228,13 +229,14 @@ def _of_cues(
     before: _Speech,
     shortest_s: float,
     longest_s: float,
+    language: str,
 ) -> list[Cut]:
     """Clips of whole cues."""
-    if not pauses:
-        return []
+    ends = ends_after([cue.text for cue in cues], language)
+    borders = zip([None, *cues], [*cues, None], strict=True)
     edges = [
-        _cue_edge(first, second, pauses, before)
-        for first, second in zip([None, *cues], [*cues, None], strict=True)
+        _cue_edge(first, second, pauses, before, SENTENCE if count in ends else INSIDE)
+        for count, (first, second) in enumerate(borders)
     ]
     found = []
     for first, last in divide(edges, shortest_s, longest_s):
@@ -247,55 +249,34 @@ def _of_cues(
 
 
 def _cue_edge(
-    first: Cue | None, second: Cue | None, pauses: Sequence[Pause], before: _Speech
+    first: Cue | None, second: Cue | None, pauses: Sequence[Pause], before: _Speech, cost: float
 ) -> Edge:
-    """The border between two cues, moved into the pause beside it; None: the recording's end."""
-    if first is None or second is None:
-        return _outer_edge(first, second, pauses, before)
-    cost = SENTENCE if ends_sentence(first.text) else INSIDE
-    gap_s = second.start_s - first.end_s
-    if gap_s <= 2 * CUE_REACH_S:
-        pause = _nearest(pauses, (first.end_s + second.start_s) / 2, CUE_REACH_S + gap_s / 2)
-        if pause is None:
-            return Edge(None, None, cost, before(first.end_s))
-        return _edge(pause, before, cost)
-    left = _nearest(pauses, first.end_s, CUE_REACH_S)
-    right = _nearest(pauses, second.start_s, CUE_REACH_S)
+    """The border between two cues, moved into a pause; None: the recording's beginning or end."""
+    from_s = first.end_s if first else -inf
+    until_s = second.start_s if second else inf
+    if first and second and before(until_s) - before(from_s) < UNTOLD_S:
+        pause = _beside(pauses, from_s, until_s)
+        left = right = pause
+    else:
+        left = _beside(pauses, from_s, from_s) if first else None
+        right = _beside(pauses, until_s, until_s) if second else None
     return Edge(
         left.left_s if left else None,
         right.right_s if right else None,
         cost,
-        before(first.end_s),
-        gap_s,
-        # Somebody says what no cue tells.
-        is_barrier=left is not right or left is None,
+        before(from_s if first else until_s),
+        left.seconds if left else 0.0,
+        is_barrier=left is not right,  # in between, somebody says what no cue tells
     )
 
 
-def _outer_edge(
-    first: Cue | None, second: Cue | None, pauses: Sequence[Pause], before: _Speech
-) -> Edge:
-    if second is not None:
-        pause = _nearest(pauses, second.start_s, CUE_REACH_S)
-        return Edge(None, pause.right_s if pause else None, SENTENCE, before(second.start_s))
-    assert first is not None
-    pause = _nearest(pauses, first.end_s, CUE_REACH_S)
-    return Edge(pause.left_s if pause else None, None, SENTENCE, before(first.end_s))
+def _beside(pauses: Sequence[Pause], from_s: float, until_s: float) -> Pause | None:
+    """The longest pause near a border, which lies between two times; nearness counts as well."""
+    first = max(0, bisect_right(pauses, from_s - CUE_REACH_S, key=lambda pause: pause.start_s) - 1)
+    last = bisect_right(pauses, until_s + CUE_REACH_S, key=lambda pause: pause.start_s)
 
+    def distance(pause: Pause) -> float:
+        return max(pause.start_s - until_s, from_s - pause.end_s, 0.0)
 
-def _nearest(pauses: Sequence[Pause], time_s: float, reach_s: float) -> Pause | None:
-    """The pause nearest to a time; None: all are too far."""
-    after = bisect_right(pauses, time_s, key=lambda pause: pause.start_s)
-    beside = pauses[max(0, after - 1) : after + 1]
-    return next(
-        (
-            pause
-            for pause in sorted(beside, key=lambda pause: _distance(pause, time_s))
-            if _distance(pause, time_s) <= reach_s
-        ),
-        None,
-    )
-
-
-def _distance(pause: Pause, time_s: float) -> float:
-    return max(pause.start_s - time_s, time_s - pause.end_s, 0.0)
+    near = [pause for pause in pauses[first:last] if distance(pause) <= CUE_REACH_S]
+    return max(near, key=lambda p: min(p.seconds, WORTHY_S) - distance(p), default=None)

@@ -16,11 +16,14 @@ stays, heard or not: the check of text against sound judges it.
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import accumulate
 
 from orpheus_clone.asr import Word
+from orpheus_clone.script import sentences
 
 LETTERS_A_SECOND = 25.0
 LETTERS_MORE = 40
@@ -29,12 +32,25 @@ _Edit = tuple[int, int, int, int]
 """Half-open ranges of the text's words and of the heard words; one of them may be empty."""
 _WIDE = "\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"[{_WIDE}]|[^\s{_WIDE}]+")
-_END = re.compile(r"[.!?…。！？]['\"’”»)\]]*$")
 
 
-def ends_sentence(text: str) -> bool:
-    """Whether a text closes with the mark of a sentence's end."""
-    return _END.search(text.rstrip()) is not None
+def ends_after(pieces: Sequence[str], language: str) -> set[int]:
+    """After how many of these words or cues a sentence ends; after none and after all, too."""
+    offsets = [0, *accumulate(len(piece) + 1 for piece in pieces)]
+    ends = _sentence_ends(" ".join(pieces), language)
+    within = (bisect_left(offsets, end) for end in ends)
+    return {0, len(pieces)} | {
+        count for count, end in zip(within, ends, strict=True) if end == offsets[count] - 1
+    }
+
+
+def _sentence_ends(text: str, language: str) -> list[int]:
+    """Offsets of the ends of sentences, without the space after them."""
+    ends, at = [], 0
+    for sentence in sentences(text, language):
+        ends.append(at + len(sentence.rstrip()))
+        at += len(sentence)
+    return ends
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,7 @@ class _Token:
 class Slices:
     """A text, cut where the heard words are."""
 
-    def __init__(self, text: str, words: Sequence[Word], until_s: float) -> None:
+    def __init__(self, text: str, words: Sequence[Word], until_s: float, language: str) -> None:
         """`until_s`: where the recording's speech ends."""
         self._text = text
         tokens = [token for token in _tokens(text) if token.letters]
@@ -66,12 +82,15 @@ class Slices:
         ]
         edits = _edits([token.letters for token in tokens], [letters for letters, _ in heard])
         self._tokens = tokens
+        starts = [token.start for token in tokens]
+        ends = {bisect_left(starts, end) for end in _sentence_ends(text, language)}
+        self._ends = ends | {0, len(tokens)}
         self._mark_unsaid(edits, [i for _, i in heard], words, until_s)
         self._places = self._after_words(edits, [i for _, i in heard], len(words))
 
     def ends_sentence(self, after: int) -> bool:
         """Whether a sentence of the text ends after so many heard words."""
-        return self._is_end(self._places[after])
+        return self._places[after] in self._ends
 
     def between(self, first: int, last: int) -> str:
         """The text of the heard words from `first` up to but not including `last`."""
@@ -85,12 +104,6 @@ class Slices:
             return ""
         following = self._tokens[at + 1].start if at + 1 < len(self._tokens) else len(self._text)
         return self._text[token.start if at else 0 : following]
-
-    def _is_end(self, place: int) -> bool:
-        if place in (0, len(self._tokens)):
-            return True
-        before = self._text[self._tokens[place - 1].start : self._tokens[place].start]
-        return ends_sentence(before)
 
     def _mark_unsaid(
         self, edits: Sequence[_Edit], word_of: Sequence[int], words: Sequence[Word], until_s: float
@@ -124,7 +137,7 @@ class Slices:
 
     def _place(self, low: int, high: int) -> int:
         """After the last of the unheard words that ends a sentence, or before all of them."""
-        return next((at for at in range(high, low, -1) if self._is_end(at)), low)
+        return next((at for at in range(high, low, -1) if at in self._ends), low)
 
 
 def _tokens(text: str) -> list[_Token]:
