@@ -61,11 +61,16 @@ class Ecapa(nn.Module):
         self.asp_bn = Norm(6 * CHANNELS)
         self.fc = Conv(6 * CHANNELS, SIZE)
 
-    def frames(self, mel: Tensor) -> Tensor:
-        """(clips, 80, frames) mel levels about their mean to (clips, 3072, frames)."""
+    def frames(self, mel: Tensor, around: int | None = None) -> Tensor:
+        """(clips, 80, frames) mel levels about their mean to (clips, 3072, frames).
+
+        The network was trained with a squeeze over all of a short clip, which is None. In a long
+        one that colours what one speaker says by another's voice; `around` keeps it within so
+        many frames.
+        """
         first, *others = self.blocks
         x: Tensor = first(mel)
-        each = [x := block(x) for block in others]
+        each = [x := block(x, around) for block in others]
         joined: Tensor = self.mfa(torch.cat(each, dim=1))
         return joined
 
@@ -149,10 +154,13 @@ class SqueezeExcitation(nn.Module):
         self.conv1 = Conv(channels, bottleneck)
         self.conv2 = Conv(bottleneck, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape stays."""
-        squeezed = functional.relu(self.conv1(x.mean(dim=2, keepdim=True)))
-        return x * torch.sigmoid(self.conv2(squeezed))
+    def forward(self, x: Tensor, around: int | None) -> Tensor:
+        """Shape stays; the average is over `around` frames before and after, or all."""
+        if around is None:
+            average = x.mean(dim=2, keepdim=True)
+        else:
+            average = functional.avg_pool1d(x, 2 * around + 1, 1, around, count_include_pad=False)
+        return x * torch.sigmoid(self.conv2(functional.relu(self.conv1(average))))
 
 
 class SeRes2(nn.Module):
@@ -165,9 +173,9 @@ class SeRes2(nn.Module):
         self.tdnn2 = Tdnn(channels, channels)
         self.se_block = SqueezeExcitation(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape stays."""
-        y: Tensor = self.se_block(self.tdnn2(self.res2net_block(self.tdnn1(x))))
+    def forward(self, x: Tensor, around: int | None) -> Tensor:
+        """Shape stays; see `SqueezeExcitation`."""
+        y: Tensor = self.se_block(self.tdnn2(self.res2net_block(self.tdnn1(x))), around)
         return x + y
 
 

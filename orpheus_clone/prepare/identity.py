@@ -1,9 +1,56 @@
-"""One speaker: who speaks most, and how near each clip is to them."""
+"""One speaker: who speaks most, and how near each clip is to them and to whoever else speaks.
+
+The clips' embeddings lie about a few directions, one a voice. They are split in two, each half in
+two again, and so on, as long as the halves are two voices:
+
+    all clips ─┬─ … ─ dominant        mean similarity across      < SAME_VOICE: two voices
+               └─ … ─ another         ────────────────────────
+                                      mean similarity within      1 where the split is arbitrary
+
+The ratio does not depend on how alike a speaker's clips are, which differs from 0.45 (short
+prompts) to 0.8 (a synthetic voice). Where people speak it is 0 to 0.5; halves of one voice's clips
+have 0.85 and more; two synthetic voices that were made to be alike have 0.7. A direction is the
+mean of many clips, so that what is odd about one of them does not count.
+
+Everything here is cosines and means: deterministic, and the same for any order of the clips.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orpheus_clone.speaker import Embedding
+import numpy as np
+from numpy.typing import NDArray
+
+from orpheus_clone.audio import Waveform
+from orpheus_clone.speaker import Embedding, SpeakerModel
+from orpheus_clone.tokens import SAMPLE_RATE
+
+SAME_VOICE = 0.78
+"""Halves that are at least this like each other, against what they are like within, are one."""
+NOTICED_SHARE = 0.05
+"""Of the time; fewer clips that lie apart are odd clips, not another voice."""
+NOTICED_CLIPS = 3
+HEAVIEST_S = 10.0
+"""A longer clip counts as this much: its embedding gets no better."""
+LIGHTEST_S = 0.3
+STEADY_S = 1.5
+"""From this much speech on, similarity hardly depends on length; see `limit_for`."""
+FEWEST_STEADY = 4
+STEADY_SHARE = 0.3
+"""Of the time; with fewer clips of that length, short ones must tell the voices, too."""
+PRIOR_PAIRS = 3.0
+"""How many pairs of clips weigh as much as the guess that both halves are one voice."""
+LIKE_REFERENCE = 0.45
+"""A voice whose centre is less like the reference is another's."""
+LEAST_WITHIN = 0.05
+"""Clips that are less like each other have nothing in common; the ratio stays finite."""
+MOST_VOICES = 64
+MOST_ROUNDS = 50
+
+Vectors = NDArray[np.float64]
+Weights = NDArray[np.float64]
+Members = NDArray[np.intp]
+"""Which clips are a voice's: sorted indices."""
 
 
 @dataclass(frozen=True)
@@ -12,18 +59,218 @@ class Voiceprint:
 
     whole: Embedding
     parts: tuple[Embedding, ...]
+    """Empty where the clip is too short for two; see speaker.py."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Identity:
-    """How near a clip is to the voice that is wanted, -1 to 1."""
+    """How near a clip is to the voice that is wanted, and to the others in the corpus."""
 
     similarity: float
-    lowest_part: float
-    """Of the stretch that is least like the voice: two speakers in one clip show here."""
+    """-1 to 1."""
+    lead: float | None
+    """`similarity` less that to the nearest other voice of the corpus; None if there is none."""
+    lowest_part: float | None
+    """Similarity of the stretch that is least like the voice: two speakers in one clip show here.
+    None where the clip is too short for parts."""
+    lowest_part_lead: float | None
+    """The least lead of a stretch; None without parts or other voices."""
 
 
-def identify(prints: Sequence[Voiceprint], reference: Embedding | None) -> list[Identity]:
-    """Each clip against the dominant speaker, or against `reference` where one is given."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Voices:
+    """Who speaks in a corpus; shares are of the time."""
+
+    clips: list[Identity]
+    """As the clips were given."""
+    share: float
+    """Of the voice that is wanted."""
+    runner_up_share: float
+    """Of the other voice that speaks most; 0 where there is none."""
+    runner_up_similarity: float | None
+    """Between the two, what is random left out: 1 is the same voice, 0 nothing alike."""
+
+
+def voiceprint(model: SpeakerModel, samples: Waveform) -> Voiceprint:
+    """Of (samples,) at 24 kHz; errors as in `SpeakerModel.embed`."""
+    whole, parts = model.embed_parts(samples)
+    return Voiceprint(whole, tuple(parts), len(samples) / SAMPLE_RATE)
+
+
+def limit_for(similarity_min: float, seconds: float) -> float:
+    """`similarity_min` for a clip with so much speech: short ones are less like their speaker.
+
+    The square root of the length: 0.35 is 0.29 at 1 s, 0.20 at half a second, where a third of the
+    speaker's own clips are below it; what is as short as that can be flagged, not rejected.
+    """
+    return similarity_min * float(np.sqrt(min(1.0, seconds / STEADY_S)))
+
+
+def identify(prints: Sequence[Voiceprint], reference: Embedding | None = None) -> Voices:
+    """Each clip against the voice that speaks most, or the one that is most like `reference`.
+
+    Where no voice of the corpus is like the reference, its share is 0, and clips are held against
+    the reference itself.
+    """
+    if not prints:
+        return Voices([], 0.0, 0.0, None)
+    corpus = _Corpus.of(prints)
+    voices = corpus.voices()
+    wanted = voices[0] if reference is None else _most_like(reference, corpus, voices)
+    others = [voice for voice in voices if voice is not wanted]
+    centre = _unit(np.asarray(reference, np.float64)) if wanted is None else corpus.centre(wanted)
+    noticed = [corpus.centre(voice) for voice in others if corpus.is_noticed(voice)]
+    return Voices(
+        clips=[_identity(p, np.stack([centre, *noticed])) for p in prints],
+        share=0.0 if wanted is None else corpus.share(wanted),
+        runner_up_share=corpus.share(others[0]) if others else 0.0,
+        runner_up_similarity=(
+            corpus.likeness(wanted, others[0]) if others and wanted is not None else None
+        ),
+    )
+
+
+def _identity(made: Voiceprint, centres: Vectors) -> Identity:
+    """Against the first of the `centres`, the others being other voices."""
+    similarity, lead = _nearness(made.whole[None], centres)
+    if not made.parts:
+        return Identity(float(similarity[0]), _least(lead), None, None)
+    part_similarity, part_lead = _nearness(np.stack(made.parts), centres)
+    return Identity(
+        float(similarity[0]), _least(lead), float(part_similarity.min()), _least(part_lead)
+    )
+
+
+def _nearness(embeddings: NDArray[np.float32], centres: Vectors) -> tuple[Vectors, Vectors]:
+    """Of each embedding: similarity to the first centre, and its lead before the other ones."""
+    cosines = embeddings.astype(np.float64) @ centres.T
+    if len(centres) == 1:
+        return cosines[:, 0], np.zeros(0)
+    return cosines[:, 0], cosines[:, 0] - cosines[:, 1:].max(axis=1)
+
+
+def _least(leads: Vectors) -> float | None:
+    return float(leads.min()) if len(leads) else None
+
+
+def _most_like(reference: Embedding, corpus: "_Corpus", voices: list[Members]) -> Members | None:
+    nearest = [float(corpus.centre(voice) @ reference) for voice in voices]
+    best = int(np.argmax(nearest))
+    return voices[best] if nearest[best] >= LIKE_REFERENCE else None
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Embeddings (clips, 192) and what each weighs, in an order that the clips' own does not
+    change: sums of floats depend on it in the last digit, and ties would."""
+
+    vectors: Vectors
+    weights: Weights
+
+    @classmethod
+    def of(cls, prints: Sequence[Voiceprint]) -> "_Corpus":
+        vectors = np.stack([p.whole for p in prints]).astype(np.float64)
+        weights = np.clip([p.seconds for p in prints], LIGHTEST_S, HEAVIEST_S)
+        order = np.lexsort(np.column_stack([vectors, weights]).T)
+        return cls(vectors[order], weights[order])
+
+    def voices(self) -> list[Members]:
+        """Who speaks, the one with most of the time first."""
+        split = self._merged(self._split(self._steady()))
+        nearest = (self.vectors @ np.stack([self.centre(voice) for voice in split]).T).argmax(
+            axis=1
+        )
+        found = [np.flatnonzero(nearest == i) for i in range(len(split))]
+        by_first = sorted((voice for voice in found if len(voice)), key=lambda v: int(v[0]))
+        return sorted(by_first, key=self.share, reverse=True)
+
+    def centre(self, voice: Members) -> Vectors:
+        """The direction in which a voice's clips lie."""
+        return _unit(self._mean(voice))
+
+    def share(self, voice: Members) -> float:
+        """Of the time, with very long clips counted as less."""
+        return float(self.weights[voice].sum() / self.weights.sum())
+
+    def is_noticed(self, voice: Members) -> bool:
+        """Whether it is more than some odd clips."""
+        return len(voice) >= NOTICED_CLIPS and self.share(voice) >= NOTICED_SHARE
+
+    def likeness(self, one: Members, other: Members) -> float:
+        """Mean similarity across over mean similarity within; see the module docstring."""
+        across = float(self._mean(one) @ self._mean(other))
+        within = [self._within(voice, across) for voice in (one, other)]
+        return across / float(np.sqrt(within[0] * within[1]))
+
+    def _mean(self, voice: Members) -> Vectors:
+        weights = self.weights[voice]
+        return np.asarray(weights @ self.vectors[voice] / weights.sum())
+
+    def _within(self, voice: Members, across: float) -> float:
+        """Mean similarity of pairs of different clips. It is `across` where both halves are one
+        voice, which few pairs are not to gainsay by chance."""
+        weights = self.weights[voice]
+        total, own = weights.sum(), (weights**2).sum()
+        mean = self._mean(voice)
+        apart = total**2 - own
+        pairs = (total**2 / own) * (total**2 / own - 1) / 2
+        seen = (total**2 * (mean @ mean) - own) / apart if pairs > 0.5 else 0.0
+        guessed = (pairs * seen + PRIOR_PAIRS * across) / (pairs + PRIOR_PAIRS)
+        return max(float(guessed), LEAST_WITHIN)
+
+    def _steady(self) -> Members:
+        """Clips long enough to tell voices by; all of them where these are too few."""
+        steady = np.flatnonzero(self.weights >= STEADY_S)
+        is_enough = len(steady) >= FEWEST_STEADY and self.share(steady) >= STEADY_SHARE
+        return steady if is_enough else np.arange(len(self.weights))
+
+    def _split(self, everybody: Members) -> list[Members]:
+        """Halves of halves, until nothing that is left is two voices."""
+        pending, done = [everybody], list[Members]()
+        while pending:
+            voice = pending.pop()
+            halves = self._halves(voice)
+            may_split = len(halves) == 2 and len(pending) + len(done) < MOST_VOICES
+            if may_split and self.likeness(*halves) < SAME_VOICE:
+                pending += halves
+            else:
+                done.append(voice)
+        return done
+
+    def _halves(self, voice: Members) -> list[Members]:
+        """2-means of cosines, from the direction in which the clips differ most."""
+        vectors, weights = self.vectors[voice], self.weights[voice]
+        apart = vectors - self._mean(voice)
+        _, directions = np.linalg.eigh((apart.T * weights) @ apart)
+        is_one = apart @ directions[:, -1] > 0
+        for _ in range(MOST_ROUNDS):
+            if is_one.all() or not is_one.any():
+                return [voice]
+            towards = self.centre(voice[is_one]) - self.centre(voice[~is_one])
+            before, is_one = is_one, vectors @ towards > 0
+            if (before == is_one).all():
+                break
+        halves = [voice[is_one], voice[~is_one]]
+        return halves if all(len(half) for half in halves) else [voice]
+
+    def _merged(self, voices: list[Members]) -> list[Members]:
+        """The most alike together, until no two are one voice: a cut may have gone through one."""
+        while len(voices) > 1:
+            alike = {
+                (i, j): self.likeness(voices[i], voices[j])
+                for i in range(len(voices))
+                for j in range(i)
+                # Two odd clips cannot tell whether they are one voice.
+                if max(len(voices[i]), len(voices[j])) >= NOTICED_CLIPS
+            }
+            best = max(alike, key=lambda pair: alike[pair], default=None)
+            if best is None or alike[best] < SAME_VOICE:
+                break
+            both = np.sort(np.concatenate([voices[k] for k in best]))
+            voices = [voice for k, voice in enumerate(voices) if k not in best] + [both]
+        return voices
+
+
+def _unit(vector: Vectors) -> Vectors:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12))
