@@ -2,15 +2,63 @@
 
 A judge of words, shared by prepare, train's selection and eval. The model is named (`base`,
 `large-v3`, …; fetched from the hub by faster-whisper) or a directory that holds one.
+
+Whisper always looks at 30 s, so a clip of two seconds costs as much as one of thirty. Waveforms
+that follow each other are therefore heard together, with silence between them, and each word
+goes to the waveform in which its middle lies:
+
+    0 s        4 s 5 s     9 s 10 s                  23 s         28 s
+    ├─ first ──┤   ├ second ┤   ├─ third ─────────────┤
+
+At such a joint a word or a whole waveform is lost now and then. So each result is compared with
+where the waveform is loud, and what does not fit is heard again, alone.
+
+Decoding is greedy and without temperature, so the same waveforms give the same words.
 """
 
-from collections.abc import Callable, Sequence
+import difflib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from orpheus_clone import layout, silence
 from orpheus_clone.audio import Waveform
+from orpheus_clone.errors import MachineError, NoSpeechError, RecipeError
+from orpheus_clone.tokens import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
 
 Progress = Callable[[int, int], None]
+
+REVISION = 1
+"""Changes whenever this module would hear something else with the same model."""
+RATE = 16_000
+"""Whisper's sample rate, Hz."""
+PACK_S = 28.0
+"""A little less than the 30 s that Whisper looks at."""
+GAP_S = 1.0
+"""Silence between two waveforms that are heard together."""
+BEAM = 1
+MOST_THREADS = 8
+"""More no longer help a model of Whisper's sizes."""
+REACH_S = 0.3
+"""Word times are as exact as this."""
+LOST_S = 0.4
+"""Speech outside all words that is no mere inexactness of their times."""
+SPEECH_BELOW_LOUD_DB = 20.0
+MOST_WORDS_A_SECOND = 9.0
+"""Nobody speaks faster; a model that repeats itself does."""
+LANGUAGE_PLACES = 5
+LANGUAGE_S = 10.0
+"""The language is found at so many places of the material, by so much sound at each."""
+
+MODEL_FILES = ("config.json", "model.bin", "tokenizer.json")
+OPTIONAL_FILES = ("preprocessor_config.json", "vocabulary.json", "vocabulary.txt")
 
 
 @dataclass(frozen=True)
@@ -44,10 +92,261 @@ class Asr(Protocol):
         language: str | None,
         progress: Progress = lambda _done, _of: None,
     ) -> list[Heard]:
-        """Each of the 24 kHz waveforms, at most 30 s long, to its words; language None: find it."""
+        """Each of the 24 kHz waveforms to its words; language None: find it.
+
+        Up to 28 s is heard at once; a longer one in stretches, at whose joints a word may be lost.
+        The language is one for all of them. A waveform in which nobody speaks has no words.
+        `waveforms` may be lazy: they are asked for in order, and only a few are held at a time.
+        """
         ...
 
 
 def load(name: str, *, device: str | None = None) -> Asr:
-    """Whisper by name or directory; MachineError where it cannot be had, saying what to do."""
-    raise NotImplementedError
+    """Whisper by name or directory; MachineError where it cannot be had, saying what to do.
+
+    `device` is "cpu" or "cuda"; None takes CUDA if there is one. RecipeError for a name that
+    means nothing.
+    """
+    try:
+        from faster_whisper import WhisperModel
+        from faster_whisper.transcribe import ctranslate2
+    except ImportError as missing:
+        raise MachineError(
+            f"hearing words needs faster-whisper ({missing}); run: pip install "
+            "'orpheus-clone[judges]', or do without: --set prepare.asr=off"
+        ) from missing
+    folder = _locate(name)
+    device = device or ("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
+    compute_type = "float16" if device == "cuda" else "int8"
+    try:
+        model = WhisperModel(
+            str(folder), device=device, compute_type=compute_type, cpu_threads=_threads()
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise MachineError(
+            f"{folder}: the Whisper model does not load on {device}: {error}"
+        ) from error
+    return _Whisper(model, name, _digest(folder, compute_type))
+
+
+class _Whisper:
+    """An `Asr`: packs waveforms, and hears again alone what was not heard whole."""
+
+    def __init__(self, model: "WhisperModel", name: str, digest: str) -> None:
+        self._model: Any = model
+        self._name = name
+        self.digest = digest
+
+    def hear(
+        self,
+        waveforms: Sequence[Waveform],
+        language: str | None,
+        progress: Progress = lambda _done, _of: None,
+    ) -> list[Heard]:
+        """See `Asr`."""
+        progress(0, len(waveforms))
+        if not len(waveforms):
+            return []
+        language = self._language(waveforms) if language is None else self._checked(language)
+        heard: list[Heard] = []
+        for pack in _packs(waveforms):
+            heard += [Heard(words, language) for words in self._hear_pack(pack, language)]
+            progress(len(heard), len(waveforms))
+        return heard
+
+    def _hear_pack(self, pack: list[Waveform], language: str) -> list[tuple[Word, ...]]:
+        results: list[tuple[Word, ...]] = [()] * len(pack)
+        spoken = [i for i, samples in enumerate(pack) if _is_speech(samples)]
+        shared = _shared(
+            self._transcribe(_joined([pack[i] for i in spoken]), language),
+            [len(pack[i]) / RATE for i in spoken],
+        )
+        for i, words in zip(spoken, shared, strict=True):
+            if words is None or not _is_whole(pack[i], words):
+                alone = self._transcribe(pack[i], language)
+                words = tuple(_inside(word, len(pack[i]) / RATE) for word in alone)
+            results[i] = words
+        return results
+
+    def _transcribe(self, samples: Waveform, language: str) -> list[Word]:
+        if not len(samples):
+            return []
+        segments, _ = self._model.transcribe(
+            samples,
+            language=language,
+            beam_size=BEAM,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        words = [word for segment in segments for word in segment.words]
+        return [
+            Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
+            for word in words
+            if word.word.strip()
+        ]
+
+    def _checked(self, language: str) -> str:
+        known = self._model.supported_languages
+        if language not in known:
+            raise RecipeError(
+                f"Whisper model {self._name!r} does not hear language {language!r}, only "
+                f"{', '.join(sorted(known))}; name a multilingual model, such as base"
+            )
+        return language
+
+    def _language(self, waveforms: Sequence[Waveform]) -> str:
+        """The language with the most probability over a few places of the material."""
+        total: dict[str, float] = {}
+        places = np.linspace(0, len(waveforms), LANGUAGE_PLACES, endpoint=False).astype(int)
+        for place in sorted(set(places.tolist())):
+            _, _, probabilities = self._model.detect_language(_some(waveforms, place))
+            for language, probability in probabilities:
+                total[language] = total.get(language, 0.0) + probability
+        return max(total, key=lambda language: total[language])
+
+
+def _packs(waveforms: Sequence[Waveform]) -> Iterator[list[Waveform]]:
+    """The waveforms at 16 kHz, in order, in packs that `_joined` makes no longer than `PACK_S`."""
+    pack: list[Waveform] = []
+    pack_s = 0.0
+    for i in range(len(waveforms)):
+        samples = _at_16k(waveforms[i])
+        seconds = len(samples) / RATE
+        if pack and pack_s + GAP_S + seconds > PACK_S:
+            yield pack
+            pack, pack_s = [], 0.0
+        pack_s += seconds + (GAP_S if pack else 0.0)
+        pack.append(samples)
+    if pack:
+        yield pack
+
+
+def _joined(pack: Sequence[Waveform]) -> Waveform:
+    """One after the other, with silence between them."""
+    gap = np.zeros(round(GAP_S * RATE), np.float32)
+    parts = [part for samples in pack for part in (gap, samples)][1:]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _shared(words: Sequence[Word], lengths_s: Sequence[float]) -> list[tuple[Word, ...] | None]:
+    """Each word to the waveform of a `_joined` pack in which its middle lies.
+
+    None for a waveform beside which a word lies in the gap: whose it is cannot be told.
+    """
+    own: list[list[Word] | None] = [[] for _ in lengths_s]
+    starts_s = [sum(lengths_s[:i]) + i * GAP_S for i in range(len(lengths_s))]
+    for word in words:
+        middle_s = (word.start_s + word.end_s) / 2
+        before = max((i for i, start in enumerate(starts_s) if start <= middle_s), default=0)
+        if middle_s <= starts_s[before] + lengths_s[before] + REACH_S:
+            mine = own[before]
+            if mine is not None:
+                moved = _moved(word, -starts_s[before])
+                mine.append(_inside(moved, lengths_s[before]))
+            continue
+        for neighbour in (before, before + 1):
+            if neighbour < len(own):
+                own[neighbour] = None
+    return [None if mine is None else tuple(mine) for mine in own]
+
+
+def _moved(word: Word, by_s: float) -> Word:
+    return Word(word.text, word.start_s + by_s, word.end_s + by_s, word.probability)
+
+
+def _inside(word: Word, seconds: float) -> Word:
+    """With times that lie in a waveform of so many seconds."""
+    start_s, end_s = (round(min(max(0.0, t), seconds), 3) for t in (word.start_s, word.end_s))
+    return Word(word.text, start_s, end_s, word.probability)
+
+
+def _is_speech(samples: Waveform) -> bool:
+    """Whether anybody may be speaking: Whisper makes words up where nobody does."""
+    try:
+        silence.speech_span(samples, RATE)
+    except NoSpeechError:
+        return False
+    return True
+
+
+def _is_whole(samples: Waveform, words: Sequence[Word]) -> bool:
+    """Whether the words account for what is loud, and no more were heard than can be said."""
+    db = silence.levels_dbfs(samples, RATE)
+    is_lost = db > np.percentile(db, 95) - SPEECH_BELOW_LOUD_DB
+    hop_s = silence.HOP_MS / 1000
+    for word in words:
+        first = max(0, round((word.start_s - REACH_S) / hop_s))
+        is_lost[first : max(first, round((word.end_s + REACH_S) / hop_s))] = False
+    too_many = len(words) > 2 + MOST_WORDS_A_SECOND * len(samples) / RATE
+    return bool(is_lost.sum() * hop_s < LOST_S) and not too_many
+
+
+def _some(waveforms: Sequence[Waveform], place: int) -> Waveform:
+    """`LANGUAGE_S` or more of sound at 16 kHz from `place` on, or what there is."""
+    parts: list[Waveform] = []
+    while place < len(waveforms) and sum(map(len, parts)) < LANGUAGE_S * RATE:
+        parts.append(_at_16k(waveforms[place]))
+        place += 1
+    return _joined(parts)
+
+
+def _at_16k(samples: Waveform) -> Waveform:
+    import soxr
+
+    return np.asarray(soxr.resample(samples, SAMPLE_RATE, RATE), np.float32)
+
+
+def _locate(name: str) -> Path:
+    """The directory of a model, fetched if need be."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _fetch(name)
+    missing = [file for file in MODEL_FILES if not (folder / file).is_file()]
+    if missing:
+        raise MachineError(
+            f"{folder} holds no Whisper model for CTranslate2: {', '.join(missing)} is missing"
+        )
+    return folder
+
+
+def _fetch(name: str) -> Path:
+    from faster_whisper.utils import available_models, download_model
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    known = available_models()
+    if name not in known and name.count("/") != 1:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise RecipeError(
+            f"Whisper model {name!r} is neither a directory nor a known name; {hint}"
+            f"known are: {', '.join(known)}"
+        )
+    try:
+        return Path(download_model(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass  # not here yet
+    try:
+        return Path(download_model(name, local_files_only=constants.HF_HUB_OFFLINE))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MachineError(
+            f"Whisper model {name!r} is not on this machine and the hub did not give it "
+            f"({type(error).__name__}); name a directory that holds one for CTranslate2, or do "
+            "without: --set prepare.asr=off"
+        ) from error
+
+
+def _digest(folder: Path, compute_type: str) -> str:
+    """Of the files that make the model and of what else decides what is heard."""
+    present = [file for file in MODEL_FILES + OPTIONAL_FILES if (folder / file).is_file()]
+    files = [[file, layout.sha256_file(folder / file)] for file in present]
+    return layout.sha256_json([REVISION, compute_type, files])
+
+
+def _threads() -> int:
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    if chosen.isdecimal() and int(chosen):
+        return int(chosen)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, MOST_THREADS)
