@@ -62,7 +62,7 @@ class _Honest:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._error: OSError | None = None
-        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+        self.tell, self.read = file.tell, file.read
 
     def write(self, data: bytes) -> int:
         """The reason of a failure is kept for `check`: no exception gets through libsndfile."""
@@ -71,6 +71,14 @@ class _Honest:
         except OSError as error:
             self._error = self._error or error
         return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As `write`: to seek, what is buffered is written first."""
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            self._error = self._error or error
+        return offset
 
     def check(self) -> None:
         """Raise what went wrong, if something did."""

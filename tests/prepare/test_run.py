@@ -187,7 +187,7 @@ def test_two_recordings_of_the_same_sound_are_two_clips(
     [
         (
             np.concatenate([tone(20_000), noise(100), tone(20_000)]),
-            "over the limit of 2048; cut the",
+            "over the limit of 2048; let an ASR",
         ),
         (tone(45), "is shorter than 0.4 s"),
         (zeros(1000), "nobody speaks"),
@@ -218,7 +218,7 @@ def test_a_file_that_is_not_audio_is_rejected_with_the_reason(
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "nothing to say"), ("👍", "nothing to say"), ("<custom_token_3>", "control token")],
+    [("", "nobody knows what is said"), ("👍", "nothing to say"), ("<custom_token_3>", "control token")],
 )
 def test_a_text_that_cannot_be_said_is_rejected_with_the_reason(
     run: Prepare, out: PreparedDir, own_recordings: Path, text: str, reason: str
