@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orpheus_clone.errors import TextError
-from orpheus_clone.text import clean, longest_s
+from orpheus_clone.text import clean, longest_s, unknown_tags
 from tests.conftest import DATA_SAMPLES
 
 
@@ -94,3 +94,27 @@ def test_no_recording_of_the_sample_takes_as_long() -> None:
     ]
     assert len(shares) == 18
     assert max(shares) < 0.8
+
+
+TAGS = ("laugh", "chuckle", "sigh", "cough", "sniffle", "groan", "yawn", "gasp")
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        ("<laugh> Well <sigh>.", {}),
+        ("<laughs> and <laughter>", {"laughs": "laugh", "laughter": "laugh"}),
+        ("<giggle>", {"giggle": None}),
+        ("</laugh> <Laugh>", {"/laugh": "laugh", "Laugh": "laugh"}),
+        ("<long pause>", {"long pause": None}),
+        ("a < b > c, <3, <>, <5>", {}),
+    ],
+)
+def test_unknown_tags_come_with_the_nearest_known(
+    line: str, unknown: dict[str, str | None]
+) -> None:
+    assert unknown_tags(line, TAGS) == unknown
+
+
+def test_a_base_without_tags_knows_none() -> None:
+    assert unknown_tags("<laugh>", ()) == {"laugh": None}

@@ -1,13 +1,28 @@
-"""Text that is to be spoken: cleaned, checked, and how long it may take.
+"""Text that is to be spoken: cleaned, checked, put into words, and how long it may take.
+
+    clean ─▶ normalise        what a voice is trained on and what it is asked to say, alike
+      └ unknown_tags          emotion tags that the base does not know, each with the nearest
 
 Nothing is dropped in silence: a text that holds control tokens or nothing to say is refused.
 """
 
+import difflib
 import re
 import unicodedata
 from functools import cache
 
 from orpheus_clone.errors import TextError
+from orpheus_clone.text.spoken import can_normalise, normalise
+
+__all__ = [
+    "can_normalise",
+    "clean",
+    "is_spoken",
+    "letters",
+    "longest_s",
+    "normalise",
+    "unknown_tags",
+]
 
 LETTERS_A_SECOND = 6.0
 LETTERS_OF_A_SYMBOL = 5
@@ -16,6 +31,9 @@ SILENCE_S = 2.0
 
 _CONTROL_TOKEN = re.compile(r"<\|[^|>]{0,64}\|>|<custom_token_\d+>")
 _TAG = re.compile(r"<([a-z]{2,16})>")
+_MEANT_AS_TAG = re.compile(r"</?([A-Za-z][A-Za-z_-]{1,24}(?: [a-z]{1,16})?)/?>")
+_NEAR = 0.7
+"""Of difflib's ratio: "laughter" is 0.77 from "laugh", "giggle" 0.36 from its nearest."""
 _UNREAD = frozenset(".,:;!?…-–—()[]{}'\"‘’“”«»¿¡|_")
 
 
@@ -41,6 +59,21 @@ def is_spoken(line: str, tags: tuple[str, ...] = ()) -> bool:
     if any(tag in tags for tag in _TAG.findall(line)):
         return True
     return any(unicodedata.category(c)[0] in "LN" for c in _TAG.sub("", line))
+
+
+def unknown_tags(line: str, tags: tuple[str, ...]) -> dict[str, str | None]:
+    """What looks like a tag and is none of `tags`, as written, with the nearest that is, or None.
+
+    `<laughs>` is {"laughs": "laugh"}, `<giggle>` {"giggle": None}. A closing `</laugh>` and a
+    `<Laugh>` are no tags of a base either.
+    """
+    unknown: dict[str, str | None] = {}
+    for found in _MEANT_AS_TAG.finditer(line):
+        name = found.group()[1:-1]
+        if name not in tags:
+            near = difflib.get_close_matches(found[1].lower(), tags, n=1, cutoff=_NEAR)
+            unknown[name] = near[0] if near else None
+    return unknown
 
 
 def letters(spoken: str) -> float:
