@@ -44,6 +44,7 @@ QUIET_DB = 6.0
 KEEP_S = 0.3
 WORD_REACH_S = 0.15
 INSIDE_WORD_S = 0.25
+BLIP_S = 0.2
 INSIDE_WORD_SPEECH_S = 0.05
 GAP_S = 0.06
 GAP_BELOW_DB = 25.0
@@ -93,15 +94,24 @@ def levels(copy: Path) -> Levels:
 
 
 def stretches(probabilities: Probabilities) -> list[Stretch]:
-    """Where somebody speaks, by the VAD alone; between them are pauses of `SHORTEST_S` or more."""
+    """Where somebody speaks, by the VAD alone; between them are pauses of `SHORTEST_S` or more.
+
+    What is under 0.2 s long and less than 0.25 s beside another belongs to that: it is the "s" or
+    the released "t" of its last word.
+    """
     found: list[Stretch] = []
     for start, end in _hysteresis(probabilities):
-        start_s, end_s = start * SPEECH_HOP_S, end * SPEECH_HOP_S
-        if found and start_s - found[-1][1] < SHORTEST_S:
-            found[-1] = (found[-1][0], end_s)
+        one = (start * SPEECH_HOP_S, end * SPEECH_HOP_S)
+        if found and _belong_together(found[-1], one):
+            found[-1] = (found[-1][0], one[1])
         else:
-            found.append((start_s, end_s))
+            found.append(one)
     return found
+
+
+def _belong_together(before: Stretch, after: Stretch) -> bool:
+    shorter_s = min(before[1] - before[0], after[1] - after[0])
+    return after[0] - before[1] < (INSIDE_WORD_S if shorter_s < BLIP_S else SHORTEST_S)
 
 
 def with_words(spoken: Sequence[Stretch], words: Iterable[Word]) -> list[Stretch]:

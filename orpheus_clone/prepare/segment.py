@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from orpheus_clone.asr import Word
 from orpheus_clone.prepare import pauses as trough
 from orpheus_clone.prepare.cues import Cue
-from orpheus_clone.prepare.pauses import SPEECH_FROM, SPEECH_HOP_S, Pause
+from orpheus_clone.prepare.pauses import SPEECH_FROM, Pause
+from orpheus_clone.prepare.pauses import SPEECH_HOP_S as SPEECH_HOP_S
 from orpheus_clone.prepare.plan import Edge, divide
 from orpheus_clone.prepare.silero import Probabilities as Probabilities
 from orpheus_clone.prepare.silero import speech as speech
