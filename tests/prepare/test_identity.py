@@ -196,8 +196,18 @@ def test_thousands_of_clips_of_many_voices_are_no_trouble() -> None:
 def test_a_short_clip_need_not_be_as_like_the_speaker() -> None:
     assert limit_for(0.36, 1.5) == limit_for(0.36, 60.0) == 0.36
     assert limit_for(0.36, 1.49) < 0.36
-    assert limit_for(0.36, 1.5 / 4) == pytest.approx(0.18)
-    assert limit_for(0.36, 0.0) == 0.0
+    assert limit_for(0.36, 0.96) == pytest.approx(0.36 * 0.8)
+    assert limit_for(0.36, 0.8) > 0.2
+    assert limit_for(0.36, 0.79) == limit_for(0.36, 0.0) == -1.0
+
+
+def test_a_clip_too_short_to_tell_has_a_similarity_and_no_lead() -> None:
+    one, two = directions(0.1)
+    clips = said(one, 9, 0) + said(two, 6, 1)
+    short = [dataclasses.replace(clips[-1], seconds=s) for s in (0.79, 0.8)]
+    too_short, long_enough = identify(clips + short).clips[-2:]
+    assert too_short.lead is None and long_enough.lead is not None
+    assert too_short.similarity == long_enough.similarity < 0.35
 
 
 def test_a_voiceprint_of_real_speech_tells_its_length_and_parts(model: SpeakerModel) -> None:
