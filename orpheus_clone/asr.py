@@ -5,7 +5,7 @@ A judge of words, shared by prepare, train's selection and eval. The model is na
 
 Whisper always looks at 30 s, so a clip of two seconds costs as much as one of thirty. Waveforms
 that follow each other are therefore heard together, with silence between them, and each word
-goes to the waveform in which its middle lies:
+goes to the waveform in which it lies:
 
     0 s        4 s 5 s     9 s 10 s                  23 s         28 s
     ├─ first ──┤   ├ second ┤   ├─ third ─────────────┤
@@ -48,6 +48,8 @@ MOST_THREADS = 8
 """More no longer help a model of Whisper's sizes."""
 REACH_S = 0.3
 """Word times are as exact as this."""
+HARDLY_S = 0.05
+"""A word that touches a waveform by so little may not be in it."""
 LOST_S = 0.4
 """Speech outside all words that is no mere inexactness of their times."""
 SPEECH_BELOW_LOUD_DB = 20.0
@@ -230,25 +232,24 @@ def _joined(pack: Sequence[Waveform]) -> Waveform:
 
 
 def _shared(words: Sequence[Word], lengths_s: Sequence[float]) -> list[tuple[Word, ...] | None]:
-    """Each word to the waveform of a `_joined` pack in which its middle lies.
+    """Each word to its waveform of a `_joined` pack, with times in that waveform.
 
-    None for a waveform beside which a word lies in the gap: whose it is cannot be told.
+    None for both waveforms beside a gap in which a word lies whole: whose it is cannot be told.
     """
-    own: list[list[Word] | None] = [[] for _ in lengths_s]
     starts_s = [sum(lengths_s[:i]) + i * GAP_S for i in range(len(lengths_s))]
+    ends_s = [start_s + length_s for start_s, length_s in zip(starts_s, lengths_s, strict=True)]
+    own: list[list[Word]] = [[] for _ in lengths_s]
+    unclear: set[int] = set()
     for word in words:
         middle_s = (word.start_s + word.end_s) / 2
-        before = max((i for i, start in enumerate(starts_s) if start <= middle_s), default=0)
-        if middle_s <= starts_s[before] + lengths_s[before] + REACH_S:
-            mine = own[before]
-            if mine is not None:
-                moved = _moved(word, -starts_s[before])
-                mine.append(_inside(moved, lengths_s[before]))
-            continue
-        for neighbour in (before, before + 1):
-            if neighbour < len(own):
-                own[neighbour] = None
-    return [None if mine is None else tuple(mine) for mine in own]
+        mine = max((i for i, start_s in enumerate(starts_s) if start_s <= middle_s), default=0)
+        if middle_s > ends_s[mine] and mine + 1 < len(own):
+            if word.end_s > starts_s[mine + 1] + HARDLY_S:
+                mine += 1  # the first word after silence is often said to begin in the silence
+            elif word.start_s > ends_s[mine] - HARDLY_S:
+                unclear |= {mine, mine + 1}
+        own[mine].append(_inside(_moved(word, -starts_s[mine]), lengths_s[mine]))
+    return [None if i in unclear else tuple(mine) for i, mine in enumerate(own)]
 
 
 def _moved(word: Word, by_s: float) -> Word:
