@@ -7,10 +7,13 @@
     hum_db         lines at 50 or 60 Hz over their neighbours     3 .. 7         over 15
     dc             mean                                           0              over 0.01
     zeros          runs of exact zeros                            0              over 0.1
+    music          notes that are held, as no voice holds them    0 .. 0.1       over 0.25
+    reverberation  how long the quickest sounds take to die away  0.07 .. 0.15   over 0.35
     lufs           ITU-R BS.1770-4                                -30 .. -16     -inf is silence
     mos            DNSMOS, 1 to 5                                 2.8 .. 3.5     below 2
 
-The figures behind these are in tests/test_quality.py and in the comments of the recipe.
+Whatever fills the pauses lengthens the decay: noise at 12 dB reads 0.3, as a room with an echo of
+0.6 s does; and a strong echo holds notes: 0.2 to 0.4 on the scale of music.
 """
 
 import hashlib
@@ -61,10 +64,10 @@ class Quality:
     """Mean over full scale."""
     zeros: float
     """Share of the samples in runs of exact zeros of 5 ms and more."""
-    music: float | None
-    """Whatever light measure of music or a steady background under the speech holds up, 0 to 1."""
-    reverberation: float | None
-    """Likewise, for an echoing room."""
+    music: float
+    """Share of the time in which a note is held."""
+    reverberation_s: float
+    """Seconds in which the quickest sounds would die away by 60 dB."""
     lufs: float
     """Integrated loudness, ITU-R BS.1770-4; -inf where all is below -70."""
     mos: float | None
@@ -82,8 +85,8 @@ def measure(samples: Waveform, mos: Mos | None = None) -> Quality:
         hum_db=hum_db(samples),
         dc=float(samples.mean(dtype=np.float64)),
         zeros=zero_samples(samples) / len(samples),
-        music=None,
-        reverberation=None,
+        music=music(samples),
+        reverberation_s=reverberation_s(samples),
         lufs=lufs(samples),
         mos=None if mos is None else mos(samples),
     )
@@ -171,6 +174,47 @@ def hum_db(samples: Waveform, harmonics: int = 8) -> float:
 
     lines = [[over_neighbours(mains * (k + 1)) for k in range(harmonics)] for mains in (50, 60)]
     return max(float(np.mean(sorted(heights)[-3:])) for heights in lines)
+
+
+def music(samples: Waveform) -> float:
+    """Share of the time in which a note between 400 Hz and 5 kHz is held for 0.3 s.
+
+    A note is a line 12 dB over the mean level around it, in the same 6 Hz in six spectra 43 ms
+    apart. The harmonics of a voice glide out of so narrow a place, noise makes no lines, and hum
+    lies below. Lines under -95 dBFS do not count.
+    """
+    window, hop, held, over_db, side, middle = 4096, 1024, 6, 12.0, 12, 2
+    db = 10 * np.log10(_spectra(samples, window, hop) + 10**-9.5)
+    if len(db) < held:
+        return 0.0
+    at = np.arange(round(400 / SAMPLE_RATE * window), round(5000 / SAMPLE_RATE * window))
+    sums = np.cumsum(np.pad(db, ((0, 0), (1, 0))), axis=1)
+    near = sums[:, at + side + 1] - sums[:, at - side]
+    near -= sums[:, at + middle + 1] - sums[:, at - middle]
+    heights = db[:, at] - near / (2 * (side - middle))
+    lasting = np.lib.stride_tricks.sliding_window_view(heights, held, axis=0).min(axis=-1)
+    return float((lasting.max(axis=1) > over_db).mean())
+
+
+def reverberation_s(samples: Waveform) -> float:
+    """Seconds to die away by 60 dB, from the quickest falls after loud sounds.
+
+    Speech has stops, after which it falls by 30 dB in 60 ms; a room does not let it. Of the levels
+    of three bands, 5 ms apart: the fall within 60 ms that only 3 % of the loud moments exceed.
+    """
+    window, fall, loud_db, least_db = 480, 12, 15.0, 0.1
+    power = _spectra(samples, window, window // 4)
+    falls = []
+    for low_hz, high_hz in ((400, 1000), (1000, 2000), (2000, 4000)):
+        band = slice(low_hz * window // SAMPLE_RATE, high_hz * window // SAMPLE_RATE)
+        db = 10 * np.log10(power[:, band].sum(axis=1) + 1e-12)
+        if len(db) <= fall:
+            return 0.0
+        is_loud = db[:-fall] > np.percentile(db, 95) - loud_db
+        dropped = (db[:-fall] - db[fall:])[is_loud]
+        falls.append(np.percentile(dropped, 97) if len(dropped) else 0.0)
+    fall_s = fall * window / 4 / SAMPLE_RATE
+    return float(60.0 * fall_s / max(float(np.mean(falls)), least_db))
 
 
 def lufs(samples: Waveform) -> float:

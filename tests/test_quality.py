@@ -69,6 +69,8 @@ def test_clean_speech_has_nothing_wrong_with_it(clip: int) -> None:
     assert abs(measured.dc) < 1e-3
     assert measured.zeros == 0
     assert -24 < measured.lufs < -17
+    assert measured.music < 0.15
+    assert measured.reverberation_s < 0.15
     assert measured.mos is None
 
 
@@ -147,6 +149,50 @@ def test_mains_hum_stands_out(clip: int, mains: float) -> None:
     assert quality.hum_db(hum(CLIPS[clip], mains, -50)) > 15
     assert quality.hum_db(hum(CLIPS[clip], mains, -95)) < 8
     assert quality.hum_db(hum(CLIPS[clip], 56, -50)) < 15
+
+
+def chords(samples: Waveform) -> Waveform:
+    """A piano plays a chord a second: a minor triad that dies away, and another one."""
+    seconds = np.arange(len(samples)) / RATE
+    since, bar = seconds % 1.0, seconds.astype(int)
+    roots = np.array([220.0, 174.6, 261.6, 196.0])[bar % 4]
+    notes = sum(
+        np.sin(2 * np.pi * roots * third * k * since) / k
+        for third in (1, 1.189, 1.498)
+        for k in (1, 2, 3, 4, 5)
+    )
+    played = notes * np.minimum(1, since / 0.01) * np.exp(-1.5 * since)
+    return np.asarray(played / np.sqrt(np.mean(played**2)), np.float32)
+
+
+def echoing(samples: Waveform, seconds: float, direct_db: float) -> Waveform:
+    """In a room whose echo dies away by 60 dB in `seconds` and lies `direct_db` below the sound."""
+    times = np.arange(round(RATE * seconds)) / RATE
+    echo = np.random.default_rng(1).standard_normal(len(times)) * 10 ** (-3 * times / seconds)
+    echo *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(echo**2))
+    echo[0] = 1.0
+    n = 2 ** math.ceil(math.log2(len(samples) + len(echo)))
+    filtered = np.fft.irfft(np.fft.rfft(samples, n) * np.fft.rfft(echo, n))
+    return filtered[: len(samples)].astype(np.float32)
+
+
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_music_under_speech_is_told_from_noise_under_speech(clip: int) -> None:
+    speech = CLIPS[clip]
+    under = np.float32(10 ** ((speech_dbfs(speech) - 15) / 20))
+    assert quality.music(speech + under * chords(speech)) > 0.25
+    assert quality.music(speech + noise_like(speech, speech_dbfs(speech) - 15)) < 0.1
+    assert quality.music(hum(speech, 50, -40)) < 0.15
+
+
+@pytest.mark.parametrize("clip", range(len(CLIPS)))
+def test_an_echoing_room_lengthens_the_decay(clip: int) -> None:
+    speech = CLIPS[clip]
+    decays = [quality.reverberation_s(speech)]
+    decays += [quality.reverberation_s(echoing(speech, s, db)) for s, db in ((0.3, 6), (0.6, 0))]
+    assert decays == sorted(decays)
+    assert decays[1] > 0.17
+    assert decays[2] > 0.27
 
 
 def test_dc_and_zeros_by_hand() -> None:
