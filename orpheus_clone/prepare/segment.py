@@ -112,7 +112,8 @@ def clips(
     if cues:
         return _of_cues(cues, pauses, before, shortest_s, longest_s, language)
     if not heard:  # nobody knows whether a short one is the closure of a "t"
-        pauses = [pause for pause in pauses if pause.seconds >= WORDLESS_PAUSE_S]
+        inner = [pause for pause in pauses[1:-1] if pause.seconds >= WORDLESS_PAUSE_S]
+        pauses = [*pauses[:1], *inner, *pauses[-1:]]
     counts = [int(np.searchsorted(middles, (p.left_s + p.right_s) / 2)) for p in pauses]
     slices = None
     ends = ends_after([word.text for word in heard], language)

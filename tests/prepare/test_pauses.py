@@ -82,7 +82,7 @@ def test_the_cut_is_in_the_quietest_20_ms(tmp_path: Path) -> None:
     assert 1.205 <= pause.left_s <= 1.225
 
 
-@pytest.mark.parametrize(("before_ms", "after_ms"), [(200, 60), (150, 0), (200, 150)])
+@pytest.mark.parametrize(("before_ms", "after_ms"), [(200, 60), (150, 0), (200, 150), (120, 180)])
 def test_a_breath_belongs_to_the_clip_that_it_precedes(
     tmp_path: Path, before_ms: float, after_ms: float
 ) -> None:
@@ -93,6 +93,12 @@ def test_a_breath_belongs_to_the_clip_that_it_precedes(
     end_s = 1 + (before_ms + 350 + after_ms) / 1000
     _, pause, _ = found(db, [(0.0, 1.0), (end_s, end_s + 1)])
     assert 1.0 < pause.left_s == pause.right_s < 1 + before_ms / 1000
+
+
+def test_the_closure_of_a_last_t_is_too_short_to_cut_in(tmp_path: Path) -> None:
+    db = levels(tmp_path, tone(1000), noise(60, -65), noise(40, -40), noise(250, -65), tone(1000))
+    _, pause, _ = found(db, [(0.0, 1.0), (1.35, 2.35)])
+    assert pause.left_s > 1.1
 
 
 def test_a_breath_right_after_a_word_stays_with_it_and_is_not_cut(tmp_path: Path) -> None:
@@ -158,6 +164,10 @@ def test_a_stretched_word_is_where_most_of_it_is_said() -> None:
     words = (word(0.5, 1.8), word(1.9, 4.2), word(5.0, 5.2))
     middles = trough.centres(words, [(0.0, 1.0), (3.0, 4.0)])
     assert middles == pytest.approx([0.75, 3.5, 5.1])
+    # Words that change places by it stay in order.
+    assert trough.centres((word(0.9, 4.0), word(2.0, 3.1)), [(0.0, 1.0), (3.0, 4.0)]) == (
+        pytest.approx([3.5, 3.5])
+    )
 
 
 @given(st.lists(st.floats(0, 1, width=32), max_size=60))
