@@ -17,8 +17,8 @@ Split = Literal["train", "heldout"]
 
 Kind = Literal[
     "unreadable", "no_speech", "too_short", "too_long", "no_transcript", "no_audio", "bad_text",
-    "wrong_text", "other_speaker", "two_speakers", "noisy", "clipped", "narrowband",
-    "digital_silence", "poor",
+    "wrong_text", "other_speaker", "two_speakers", "noisy", "music", "clipped", "narrowband",
+    "digital_silence", "echo", "poor",
 ]  # fmt: skip
 """Why something was not kept."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from orpheus_clone import layout, nano, optimised, text, tokens
 from orpheus_clone.errors import ArtifactError, RecipeError
+from orpheus_clone.text.spoken import normalise
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -101,9 +102,16 @@ class BaseModel:
         return tokenizer
 
 
-def prompt_ids(tokenizer: "Tokenizer", voice: str, spoken: str, tags: tuple[str, ...]) -> list[int]:
-    """The ids a model goes on from to say `spoken`; TextError where it cannot be said."""
-    return tokens.prompt(tokenizer.encode(f"{voice}: {text.clean(spoken, tags)}").ids)
+def prompt_ids(
+    tokenizer: "Tokenizer", voice: str, spoken: str, tags: tuple[str, ...], language: str
+) -> list[int]:
+    """The ids a model goes on from to say `spoken`; TextError where it cannot be said.
+
+    Numbers and signs are put into words, here and nowhere else: a voice is asked for what it was
+    taught.
+    """
+    line = text.clean(normalise(text.clean(spoken, tags), language), tags)
+    return tokens.prompt(tokenizer.encode(f"{voice}: {line}").ids)
 
 
 def cache_dir() -> Path:

@@ -107,7 +107,7 @@ class Speaker:
                 continue
             utterance = _Utterance(piece, before, voice.sampling.context)
             seconds = min(max_seconds or voice.sampling.max_seconds, text.longest_s(piece))
-            prompt = utterance.prompt(self._tokenizer, voice.name, self.base.tags)
+            prompt = utterance.prompt(self._tokenizer, voice.name, self.base)
             request = Request(prompt, voice.sampling, max_frames(seconds), voice.adapter, seed)
             stream.begin(utterance.trim)
             async with aclosing(self._sound(request, utterance, stream, script)) as chunks:
@@ -180,12 +180,13 @@ class _Utterance:
             self.trim = HeadTrim(tokens.SAMPLE_RATE, keep_ms=keep_ms, limit_ms=LONGEST_HEAD_MS)
         self._dropped = 0
 
-    def prompt(self, tokenizer: "Tokenizer", name: str, tags: tuple[str, ...]) -> list[int]:
+    def prompt(self, tokenizer: "Tokenizer", name: str, base: BaseModel) -> list[int]:
         """What the model goes on from."""
         if self._context is None:
-            return models.prompt_ids(tokenizer, name, self.text, tags)
+            return models.prompt_ids(tokenizer, name, self.text, base.tags, base.language)
         both = f"{self._context.text} {self.text}"
-        return models.prompt_ids(tokenizer, name, both, tags) + self._context.tokens
+        prompt = models.prompt_ids(tokenizer, name, both, base.tags, base.language)
+        return prompt + self._context.tokens
 
     def newly_dropped(self) -> int:
         """Samples of silence that were dropped since the last call."""

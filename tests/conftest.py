@@ -42,6 +42,7 @@ UNJUDGED = [
     "prepare.limits.clipped_max=null",
     "prepare.limits.bandwidth_min_hz=null",
     "prepare.limits.zeros_max=null",
+    "prepare.limits.music_max=null",
 ]
 """For tests of all else: tones and noises are no speech, and judges take time."""
 SMALL_RECIPE = recipe.load(

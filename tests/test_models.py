@@ -70,7 +70,7 @@ def test_a_changed_codec_changes_the_codec_digest_alone(
 
 
 def test_a_prompt_by_hand(base: BaseModel) -> None:
-    ids = models.prompt_ids(base.tokenizer(), "ada", "Hi!", base.tags)
+    ids = models.prompt_ids(base.tokenizer(), "ada", "Hi!", base.tags, base.language)
     letters = [
         base.tokenizer().token_to_id(letter) for letter in ["a", "d", "a", ":", "Ġ", "H", "i", "!"]
     ]
@@ -78,7 +78,7 @@ def test_a_prompt_by_hand(base: BaseModel) -> None:
 
 
 def test_a_prompt_has_exactly_one_begin_of_text(base: BaseModel) -> None:
-    ids = models.prompt_ids(base.tokenizer(), "ada", "Hello there, you.", base.tags)
+    ids = models.prompt_ids(base.tokenizer(), "ada", "Hello there, you.", base.tags, base.language)
     assert ids[:2] == [128259, 128000]
     assert ids.count(128000) == 1
     assert ids[-4:] == TAIL
@@ -88,7 +88,7 @@ def test_a_prompt_has_exactly_one_begin_of_text(base: BaseModel) -> None:
 @pytest.mark.parametrize("control", ["<|eot_id|>", "<|begin_of_text|>", "<custom_token_4>"])
 def test_a_text_cannot_inject_control_tokens(base: BaseModel, control: str) -> None:
     with pytest.raises(TextError, match="control token"):
-        models.prompt_ids(base.tokenizer(), "ada", f"Hi {control} there", base.tags)
+        models.prompt_ids(base.tokenizer(), "ada", f"Hi {control} there", base.tags, base.language)
     # Past the check of the text, the tokenizer takes it for plain characters.
     assert all(token < 128000 for token in base.tokenizer().encode(control).ids[1:])
 
@@ -99,7 +99,7 @@ def test_a_tokenizer_that_adds_no_begin_of_text_is_refused(copy_of_base: Path) -
     (copy_of_base / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
     tokenizer = models.locate(str(copy_of_base)).tokenizer()
     with pytest.raises(TokenError, match="is this Orpheus's tokenizer"):
-        models.prompt_ids(tokenizer, "ada", "Hi", ())
+        models.prompt_ids(tokenizer, "ada", "Hi", (), "en")
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_adapters_of_the_stock_base_fit_it(base: BaseModel, short: BaseModel) ->
 def test_its_logits_are_the_stock_ones(base: BaseModel, short: BaseModel) -> None:
     from orpheus_clone.engine.hf import _with_audio_head
 
-    ids = models.prompt_ids(base.tokenizer(), "ada", "Hello.", base.tags)
+    ids = models.prompt_ids(base.tokenizer(), "ada", "Hello.", base.tags, base.language)
     stock = AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32)
     turned = _with_audio_head().from_pretrained(short.path, dtype=torch.float32)
     with torch.inference_mode():
@@ -106,7 +106,7 @@ def test_its_logits_are_the_stock_ones(base: BaseModel, short: BaseModel) -> Non
 async def test_the_reference_engine_says_the_same_through_it(
     base: BaseModel, short: BaseModel
 ) -> None:
-    prompt = models.prompt_ids(base.tokenizer(), "ada", "Hello.", base.tags)
+    prompt = models.prompt_ids(base.tokenizer(), "ada", "Hello.", base.tags, base.language)
     for sampling in (GREEDY, Sampling(temperature=0.0, repetition_penalty=1.3)):
         said = []
         for one in (base, short):

@@ -35,7 +35,7 @@ def speaker(engine: Engine, codec: Codec, base: BaseModel) -> Speaker:
 
 
 def prompt_of(base: BaseModel, spoken: str) -> list[int]:
-    return models.prompt_ids(base.tokenizer(), "ada", spoken, base.tags)
+    return models.prompt_ids(base.tokenizer(), "ada", spoken, base.tags, base.language)
 
 
 async def heard(chunks: AsyncGenerator[Chunk, None]) -> list[Chunk]:
@@ -299,7 +299,7 @@ async def test_the_engine_is_asked_for_the_voices_name_adapter_and_sampling(
     await talker.say("Hi.", voice, seed=7)
     await talker.say("Hi.", voice, max_seconds=0.5)
     first, second = engine.requests
-    prompt = models.prompt_ids(base.tokenizer(), "jack", "Hi.", base.tags)
+    prompt = models.prompt_ids(base.tokenizer(), "jack", "Hi.", base.tags, base.language)
     assert first == Request(prompt, sampling, 11, voice.adapter, 7)
     assert (second.max_frames, second.seed) == (5, None)
     assert base.tokenizer().decode(first.prompt[2:-4]) == "jack: Hi."

@@ -210,7 +210,7 @@ async def _ours(
 async def _upstream(
     engine: StampedEngine, codec: Codec, base: BaseModel, line: str, seed: int
 ) -> AsyncGenerator[Waveform, None]:
-    prompt = models.prompt_ids(base.tokenizer(), base.voices[0], line, base.tags)
+    prompt = models.prompt_ids(base.tokenizer(), base.voices[0], line, base.tags, base.language)
     request = Request(prompt, Sampling(), max_frames(MAX_SECONDS), seed=seed)
     ids: list[int] = []
     async with aclosing(engine.generate(request)) as deltas:

@@ -38,7 +38,7 @@ async def _run(base: BaseModel) -> Result:
 
     try:
         engines["stock"] = VllmEngine(base, max_adapters=4, max_rank=16)
-        prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags)
+        prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags, base.language)
         rates = {(name, n): 0.0 for name in engines for n in STREAMS}
         for engine in engines.values():
             await _rate(engine, prompt, 1)  # the first forward pass is slow

@@ -58,7 +58,7 @@ def encode_all(
     threads: int,
     progress: Progress,
 ) -> list[Encoded]:
-    """Trim, level and tokenize each piece, or take it from the cache; the codec is opened if needed."""
+    """Trim, level and tokenize each piece, or take it from the cache."""
     missing = {
         key: piece
         for piece, key in zip(pieces, keys, strict=True)

@@ -1,12 +1,35 @@
 """Which pieces are kept: the recipe's limits over what was measured. Nothing is measured here."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orpheus_clone.manifest import Kind
+from orpheus_clone import text
+from orpheus_clone.errors import TextError
+from orpheus_clone.manifest import Kind, Measured, Rejected
+from orpheus_clone.prepare import check
 from orpheus_clone.prepare.check import Match
-from orpheus_clone.prepare.identity import Identity, limit_for
+from orpheus_clone.prepare.identity import TELLABLE_S, Identity, Voices, limit_for
+from orpheus_clone.prepare.measure import Measures
+from orpheus_clone.prepare.pieces import Piece
 from orpheus_clone.quality import Quality
 from orpheus_clone.recipe import Limits
+from orpheus_clone.text.spoken import normalise
+
+FEW_WORDS = 3
+"""Whisper mishears words without a context."""
+DC_DOUBTED = 0.01
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A piece that is kept, its text as it will be taught, and what is doubtful about it."""
+
+    piece: Piece
+    text: str
+    measures: Measures
+    measured: Measured
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -15,6 +38,46 @@ class Fault:
 
     kind: Kind
     reason: str
+
+
+def judge(
+    measured: Sequence[tuple[Piece, Measures]],
+    voices: Voices | None,
+    tags: tuple[str, ...],
+    language: str,
+    limits: Limits,
+) -> tuple[list[Judged], list[Rejected]]:
+    """Each piece, kept or rejected; of those with several faults the gravest names the kind."""
+    identities: Sequence[Identity | None] = voices.clips if voices else [None] * len(measured)
+    kept: list[Judged] = []
+    rejected: list[Rejected] = []
+    for (piece, measures), identity in zip(measured, identities, strict=True):
+        try:
+            spoken = taught(piece.text, tags, language)
+        except TextError as error:
+            rejected.append(piece.rejected("bad_text", str(error)))
+            continue
+        match = None
+        if piece.heard is not None and not piece.is_transcribed:
+            match = check.match(spoken, piece.heard, language)
+        speech_s = measures.voice.seconds if measures.voice else 0.0
+        wrong = faults(measures.quality, identity, match, limits, speech_s)
+        if wrong:
+            reasons = "; ".join(fault.reason for fault in wrong)
+            rejected.append(piece.rejected(wrong[0].kind, reasons))
+            continue
+        flags = doubts(spoken, tags, measures, identity, match, limits)
+        kept.append(Judged(piece, spoken, measures, _numbers(measures, identity, match), flags))
+    return kept, rejected
+
+
+def taught(given: str, tags: tuple[str, ...], language: str) -> str:
+    """The text as the model reads it; TextError where it cannot be said or a tag is misspelt."""
+    line = text.clean(normalise(text.clean(given, tags), language), tags)
+    for wrong, near in text.unknown_tags(line, tags).items():
+        if near is not None:
+            raise TextError(f"<{wrong}> is no tag of the base model; write <{near}>")
+    return line
 
 
 def faults(
@@ -64,6 +127,8 @@ def _of_sound(quality: Quality, limits: Limits) -> list[Fault]:
     found = []
     if limits.snr_min_db is not None and quality.snr_db < limits.snr_min_db:
         found.append(Fault("noisy", f"speech is {quality.snr_db:.0f} dB over the noise"))
+    if limits.music_max is not None and quality.music > limits.music_max:
+        found.append(Fault("music", f"notes are held in {quality.music:.0%} of it"))
     if limits.clipped_max is not None and quality.clipped > limits.clipped_max:
         found.append(Fault("clipped", f"{quality.clipped:.1%} of it lies in flattened peaks"))
     if limits.bandwidth_min_hz is not None and quality.bandwidth_hz < limits.bandwidth_min_hz:
@@ -74,3 +139,48 @@ def _of_sound(quality: Quality, limits: Limits) -> list[Fault]:
     if limits.mos_min is not None and quality.mos is not None and quality.mos < limits.mos_min:
         found.append(Fault("poor", f"it sounds poor (DNSMOS {quality.mos:.1f})"))
     return found
+
+
+def doubts(
+    spoken: str,
+    tags: tuple[str, ...],
+    measures: Measures,
+    identity: Identity | None,
+    match: Match | None,
+    limits: Limits,
+) -> tuple[str, ...]:
+    """What is doubtful about a piece that is kept, in words."""
+    found = [f"<{tag}> is no tag of the base model" for tag in text.unknown_tags(spoken, tags)]
+    if match is not None and match.words < FEW_WORDS and match.cer > 0:
+        found.append("too few words for its text to be checked")
+    elif match is not None and match.substituted:
+        pairs = ", ".join(f"{heard!r} for {said!r}" for said, heard in match.substituted[:3])
+        found.append(f"heard {pairs}")
+    if identity is not None and measures.voice and measures.voice.seconds < TELLABLE_S:
+        found.append("too short to tell who speaks")
+    quality = measures.quality
+    if limits.echo_doubted_s is not None and quality.reverberation_s > limits.echo_doubted_s:
+        found.append(f"the room echoes ({quality.reverberation_s:.2f} s)")
+    if limits.hum_doubted_db is not None and quality.hum_db > limits.hum_doubted_db:
+        found.append(f"mains hum ({quality.hum_db:.0f} dB over the room tone)")
+    if abs(quality.dc) > DC_DOUBTED:
+        found.append(f"its mean is not zero ({quality.dc:+.3f})")
+    return tuple(found)
+
+
+def _numbers(measures: Measures, identity: Identity | None, match: Match | None) -> Measured:
+    quality = measures.quality
+    return Measured(
+        snr_db=_rounded(quality.snr_db, 1),
+        bandwidth_hz=_rounded(quality.bandwidth_hz, 0),
+        lufs=_rounded(quality.lufs, 1),
+        mos=_rounded(quality.mos, 2),
+        similarity=_rounded(identity.similarity if identity else None, 3),
+        cer=_rounded(match.cer if match else None, 3),
+        pitch_hz=_rounded(measures.pitch_hz, 1),
+    )
+
+
+def _rounded(number: float | None, digits: int) -> float | None:
+    """JSON has no infinities, and nobody reads the eighth digit."""
+    return round(number, digits) if number is not None and math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""What is said in every recording: the ASR hears windows of all of them together, a batch at a time.
+"""What is said in every recording: the ASR hears windows of all of them, a batch at a time.
 
 A window is a stretch of a recording of at most 28 s. What was heard is kept window by window, so a
 killed run goes on and a new recording is all that is listened to.
@@ -50,7 +50,7 @@ def listen(
     memory: Memory,
     progress: Progress,
 ) -> tuple[dict[str, tuple[Word, ...]], str]:
-    """The words of each source by its id, in its own time, and the language that was given or heard."""
+    """The words of each source by its id, in its own time; the language, given or heard."""
     everything = [window for source in sources for window in _windows(source, asr, language)]
     found = language
     done = 0

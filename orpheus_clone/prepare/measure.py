@@ -12,6 +12,7 @@ from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.identity import Voiceprint, voiceprint
 from orpheus_clone.prepare.memory import Memory, key_of
 from orpheus_clone.prepare.pieces import Piece
+from orpheus_clone.prepare.pitch import pitch_hz
 from orpheus_clone.prepare.source import Progress, in_parallel
 from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure
@@ -46,9 +47,7 @@ def measure_all(
         try:
             return _measures(piece, model, mos, memory)
         except AudioError as error:
-            seconds = piece.span.end_s - piece.span.start_s
-            where = str(piece.source.recording.path)
-            return Rejected(piece.id, where, "no_speech", str(error), seconds)
+            return piece.rejected("no_speech", str(error))
 
     results = in_parallel(one, pieces, threads, progress)
     kept = [(p, r) for p, r in zip(pieces, results, strict=True) if isinstance(r, Measures)]
@@ -67,7 +66,7 @@ def _measures(
         if sound is None:
             sound = {
                 "quality": asdict(measure(samples, mos)),
-                "pitch_hz": None,
+                "pitch_hz": pitch_hz(speech),
                 "peak": float(np.abs(speech).max()),
             }
             memory.keep("sound", sound_key, sound)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orpheus_clone.asr import Word
-from orpheus_clone.manifest import Rejected
+from orpheus_clone.manifest import Kind, Rejected
 from orpheus_clone.prepare import segment
 from orpheus_clone.prepare.memory import key_of
 from orpheus_clone.prepare.segment import Span
@@ -33,6 +33,11 @@ class Piece:
         if self.span == Span(0.0, self.source.seconds):
             return self.source.digest
         return key_of(self.source.digest, self.span.start_s, self.span.end_s)
+
+    def rejected(self, kind: Kind, reason: str) -> Rejected:
+        """This piece as one that is not kept."""
+        seconds = round(self.span.end_s - self.span.start_s, 3)
+        return Rejected(self.id, str(self.source.recording.path), kind, reason, seconds)
 
 
 def pieces(

@@ -10,7 +10,8 @@ import os
 from orpheus_clone import layout, manifest
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.layout import PreparedDir, PreparedStamp
-from orpheus_clone.prepare import corpus
+from orpheus_clone.prepare import corpus, report
+from orpheus_clone.prepare.account import account
 from orpheus_clone.prepare.find import find
 from orpheus_clone.prepare.judges import open_judges
 from orpheus_clone.prepare.memory import Memory
@@ -43,6 +44,7 @@ def prepare(
     ).make(found)
     rejected = [*unmatched, *made.rejected]
     manifest.write_rejected(out.rejected, rejected)
+    report.write(out.root, account(order, made, rejected, judges, consent, out))
     corpus.check(made.clips, made.encoded, rejected, settings, out)
     clips = corpus.with_heldout(made.clips)
     out.stamp_file.unlink(missing_ok=True)

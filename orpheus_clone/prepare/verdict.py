@@ -102,8 +102,13 @@ def judge(facts: Facts) -> Verdict:
 
 def minutes(value: float) -> str:
     """Minutes as a person reads them, never rounded up to what they are not."""
-    shown = math.floor(value * 10 + 1e-6) / 10
-    return f"{shown:.1f} minute" + ("" if shown == 1.0 else "s")
+    shown = tenths(value)
+    return f"{shown} minute" + ("" if shown == "1.0" else "s")
+
+
+def tenths(value: float) -> str:
+    """With one decimal, cut: 9.96 minutes are not ten."""
+    return f"{math.floor(value * 10 + 1e-6) / 10:.1f}"
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:

@@ -31,7 +31,7 @@ def read_rows(data: PreparedDir, split: Split, voice: str, base: BaseModel) -> l
     rows = []
     for clip in clips:
         try:
-            prompt = models.prompt_ids(tokenizer, voice, clip["text"], base.tags)
+            prompt = models.prompt_ids(tokenizer, voice, clip["text"], base.tags, base.language)
             codes = np.asarray(clip["codes"], np.int64).reshape(-1, tokens.FRAME)
             rows.append(tokens.training_row(prompt, codes))
         except (TokenError, ValueError) as error:

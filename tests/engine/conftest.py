@@ -21,7 +21,7 @@ LIVELY = Sampling(temperature=1.0, top_p=0.95, repetition_penalty=1.1)
 
 @pytest.fixture(scope="session")
 def prompt(base: BaseModel) -> list[int]:
-    return models.prompt_ids(base.tokenizer(), "ada", "Hello there.", base.tags)
+    return models.prompt_ids(base.tokenizer(), "ada", "Hello there.", base.tags, base.language)
 
 
 @pytest.fixture(scope="session")

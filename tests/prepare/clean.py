@@ -9,8 +9,8 @@ CLEAN = Quality(
     hum_db=0.0,
     dc=0.0,
     zeros=0.0,
-    music=None,
-    reverberation=None,
+    music=0.0,
+    reverberation_s=0.1,
     lufs=-20.0,
     mos=3.3,
 )

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orpheus_clone.prepare.identity import Voiceprint, Voices, identify, limit_for, voiceprint
+from orpheus_clone.prepare.identity import (
+    Voiceprint,
+    Voices,
+    identify,
+    limit_for,
+    part_limit_for,
+    voiceprint,
+)
 from orpheus_clone.speaker import Embedding, SpeakerModel
 from tests.test_speaker import another, model, speech
 
@@ -151,8 +158,28 @@ def test_the_part_that_is_least_like_the_voice_is_told() -> None:
     assert found.clips[1].lowest_part is None
 
 
+def test_what_parts_usually_are_is_told_of_the_clips_of_the_voice_alone() -> None:
+    wanted, other = directions(0.0)
+    parts = [np.float32(c) * wanted + np.float32((1 - c * c) ** 0.5) * other for c in (0.8, 0.9, 1)]
+    own = said(wanted, 6, 0, within=1.0)
+    own = own[:3] + [
+        dataclasses.replace(clip, parts=(wanted, part))
+        for clip, part in zip(own[3:], parts, strict=True)
+    ]
+    foreign = [dataclasses.replace(c, parts=(other,)) for c in said(other, 4, 1, within=1.0)]
+    found = identify(own + foreign)
+    assert found.usual_lowest_part == pytest.approx(0.9, abs=1e-5)
+    assert identify(own[:3]).usual_lowest_part is None
+
+
+def test_a_part_may_be_as_unlike_the_voice_as_they_usually_are_in_the_corpus() -> None:
+    assert part_limit_for(0.36, None) == 0.36
+    assert part_limit_for(0.36, 0.5) == 0.36
+    assert part_limit_for(0.36, 0.75) == pytest.approx(0.75 - 0.17)
+
+
 def test_without_clips_nobody_speaks() -> None:
-    assert identify([]) == Voices([], 0.0, 0.0, None)
+    assert identify([]) == Voices([], 0.0, 0.0, None, None)
 
 
 @settings(max_examples=25, deadline=None)

@@ -21,11 +21,14 @@ LIMITS = Limits(
     clipped_max=0.01,
     bandwidth_min_hz=5000,
     zeros_max=0.1,
+    music_max=0.2,
     mos_min=2.5,
 )
-SAID = Match(cer=0.3, unspoken="two words", untold="two words", substituted=())
+SAID = Match(0.3, unspoken="two words", untold="two words", substituted=(), words=9)
 SPEAKER = Identity(similarity=0.4, lead=None, lowest_part=0.2, lowest_part_lead=None)
-AT_THE_EDGE = replace(CLEAN, snr_db=12, clipped=0.01, bandwidth_hz=5000, zeros=0.1, mos=2.5)
+AT_THE_EDGE = replace(
+    CLEAN, snr_db=12, clipped=0.01, bandwidth_hz=5000, zeros=0.1, mos=2.5, music=0.2
+)
 
 
 def kinds(
@@ -43,6 +46,7 @@ def test_what_just_meets_every_limit_is_kept() -> None:
     [
         ({"snr_db": 11.9}, "noisy"),
         ({"clipped": 0.011}, "clipped"),
+        ({"music": 0.21}, "music"),
         ({"bandwidth_hz": 4999}, "narrowband"),
         ({"zeros": 0.101}, "digital_silence"),
         ({"mos": 2.49}, "poor"),
