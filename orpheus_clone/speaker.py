@@ -3,9 +3,10 @@
 The network is ECAPA-TDNN (ecapa.py) with the weights of speechbrain/spkrec-ecapa-voxceleb
 (Apache-2.0), from a path or the hub. The cosine of two vectors is their similarity:
 
-                                  same speaker     another
-    whole sentences                 0.7              0.1
-    1.5 s of speech                 0.6              0.1
+                                       same speaker     another
+    two sentences, LibriSpeech             0.67           0.11     (equal error rate 0.2 %)
+    a sentence and a voice's mean          0.81           0.1
+    two parts of 1.5 s                     0.47           0.07
 
 A clip is heard once: vectors of parts of it are pooled from the same frames as the whole's, so
 they cost next to nothing. The silence around the speech is left out of the whole, and that within
@@ -52,6 +53,8 @@ SQUEEZED_AROUND = 75
 the other's parts less like themselves: a second of a stranger was found in 3 of 10, now in 8."""
 PROBE_S = 5.0
 """How long the hub may take to answer at all."""
+POOLED_TOGETHER = 16
+"""Parts; more would only take memory."""
 _FRAMES_A_SECOND = 100
 
 
@@ -112,7 +115,7 @@ class EcapaSpeakerModel:
     """ECAPA-TDNN behind `SpeakerModel`.
 
     On a CPU that multiplies bfloat16 it does so, three times as fast: vectors differ from those in
-    float32 by a cosine of 1e-4, a hundredth of what another sentence does.
+    float32 by 1e-4 in cosine, another sentence's by 0.3.
     """
 
     def __init__(self, network: "Ecapa", weights_digest: str, device: "torch.device") -> None:
@@ -124,15 +127,22 @@ class EcapaSpeakerModel:
 
     def embed(self, samples: Waveform) -> Embedding:
         """See `SpeakerModel`."""
-        return self._pooled(_without_ends(*self._frames(samples)))
+        whole: Embedding = self._pooled(_without_ends(*self._frames(samples)))[0]
+        return whole
 
     def embed_parts(self, samples: Waveform) -> tuple[Embedding, list[Embedding]]:
         """See `SpeakerModel`."""
+        import torch
+
         frames, is_speech = self._frames(samples)
         speech = frames[:, :, is_speech]
         spans = part_spans(speech.shape[2], round(PART_S * _FRAMES_A_SECOND))
-        whole = self._pooled(_without_ends(frames, is_speech))
-        return whole, [self._pooled(speech[:, :, start:end]) for start, end in spans]
+        whole = self._pooled(_without_ends(frames, is_speech))[0]
+        parts: list[Embedding] = []
+        for first in range(0, len(spans), POOLED_TOGETHER):
+            some = spans[first : first + POOLED_TOGETHER]
+            parts += list(self._pooled(torch.cat([speech[:, :, a:b] for a, b in some])))
+        return whole, parts
 
     def _frames(self, samples: Waveform) -> "tuple[torch.Tensor, torch.Tensor]":
         """(1, channels, frames), and in which of the frames somebody speaks."""
@@ -148,10 +158,11 @@ class EcapaSpeakerModel:
             )
             return frames, _is_speech(db)
 
-    def _pooled(self, frames: "torch.Tensor") -> Embedding:
+    def _pooled(self, frames: "torch.Tensor") -> NDArray[np.float32]:
+        """(parts, channels, frames) to unit vectors (parts, 192)."""
         with self._arithmetic():
-            vector = self._network.pool(frames)[0].float().cpu().numpy()
-        return np.asarray(vector / np.linalg.norm(vector), np.float32)
+            vectors = self._network.pool(frames).float().cpu().numpy()
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -65,6 +65,20 @@ def test_the_network_says_what_speechbrain_says() -> None:
     assert float(said.norm()) == pytest.approx(283.485, abs=0.05)
 
 
+def test_the_squeeze_keeps_within_its_reach() -> None:
+    x = torch.arange(7.0).square()[None, None]
+    assert ecapa._moving_mean(x, 1)[0, 0].tolist() == pytest.approx(
+        [1 / 2, 5 / 3, 14 / 3, 29 / 3, 50 / 3, 77 / 3, 61 / 2]
+    )
+    assert ecapa._moving_mean(x, 6)[0, 0].tolist() == pytest.approx([91 / 7] * 7)
+    torch.manual_seed(0)
+    squeeze = ecapa.SqueezeExcitation(8, 8)
+    x = torch.randn(1, 8, 40) * 10
+    with torch.inference_mode():
+        torch.testing.assert_close(squeeze(x, 39), squeeze(x, None))
+        assert (squeeze(x, 5) - squeeze(x, None)).abs().max() > 0.1
+
+
 def test_a_tone_is_heard_in_the_band_it_lies_in() -> None:
     heard = soxr.resample(tone(500, hertz=1000.0), 24_000, ecapa.RATE)
     loudest = ecapa.mel_db(torch.from_numpy(heard)[None])[0, :, 20].argmax()
