@@ -8,8 +8,9 @@
 A quiet run is within 6 dB of the pause's quietest 20 ms. Of the runs the first is taken that is at
 least half as long as the longest: so a cut never goes through a breath, and a breath belongs,
 wherever there is quiet before it, to the clip that it precedes. (The closure of a "t" or "p" at a
-word's end is quiet too, but too short to be taken.) Of a run over 0.6 s, the clip before keeps the
-beginning and the clip after the end; the middle belongs to neither.
+word's end is quiet too, but too short to be taken.) In a pause over 1.2 s there are two cuts: the
+clip before ends within its first 0.6 s, the clip after begins within its last; the middle, and
+what sounds in it without being speech, belongs to neither.
 
 Words, where they are known, bound the cut: a word that the VAD does not hear counts as speech, and
 a word that reaches into a pause by up to 0.15 s is left whole. What reaches further is the ASR's
@@ -41,7 +42,7 @@ SPEECH_UNTIL = 0.35
 SHORTEST_S = 0.09
 """Three hops; less is a closure."""
 QUIET_DB = 6.0
-KEEP_S = 0.3
+SIDE_S = 0.6
 WORD_REACH_S = 0.15
 INSIDE_WORD_S = 0.25
 BLIP_S = 0.2
@@ -158,7 +159,7 @@ def pauses(
     """The pauses between the stretches, with cuts; the first and last reach the file's ends."""
     if not spoken:
         return []
-    duration_s = len(db) * _LEVEL_HOP_S + _TROUGH_S
+    duration_s = max(0, len(db) - 1) * _LEVEL_HOP_S + _TROUGH_S
     ends = [0.0, *(end for _, end in spoken)]
     starts = [*(start for start, _ in spoken), duration_s]
     found = [
@@ -214,18 +215,22 @@ def _gaps(db: Levels, words: Sequence[Word], found: Sequence[Pause]) -> list[Pau
 
 def _cuts(start_s: float, end_s: float, db: Levels) -> tuple[float, float]:
     """The times in a pause at which the clip before ends and the clip after begins."""
-    first = min(_index(start_s), max(0, len(db) - 1))
+    if end_s - start_s <= 2 * SIDE_S:
+        cut_s = _cut(start_s, end_s, db)
+        return cut_s, cut_s
+    return _cut(start_s, start_s + SIDE_S, db), _cut(end_s - SIDE_S, end_s, db)
+
+
+def _cut(start_s: float, end_s: float, db: Levels) -> float:
+    """The quietest 20 ms between two times, of the quiet run that is taken."""
+    first = _index(start_s)
     inside = db[first : max(first + 1, _index(end_s - _TROUGH_S) + 1)]
-    if not inside.size:
-        return (start_s + end_s) / 2, (start_s + end_s) / 2
+    if not inside.size:  # at the recording's end
+        return end_s
     begin, end = _quiet_run(inside)
-    keep = round(KEEP_S / _LEVEL_HOP_S)
-    if end - begin <= 2 * keep:
-        middle_s = _middle_s(first + begin + int(np.argmin(inside[begin:end])), start_s, end_s)
-        return middle_s, middle_s
-    left = begin + int(np.argmin(inside[begin : begin + keep]))
-    right = end - keep + int(np.argmin(inside[end - keep : end]))
-    return _middle_s(first + left, start_s, end_s), _middle_s(first + right, start_s, end_s)
+    quietest = first + begin + int(np.argmin(inside[begin:end]))
+    # In the shortest gaps, the middle of 20 ms of level is outside of them.
+    return min(max(quietest * _LEVEL_HOP_S + _TROUGH_S / 2, start_s), end_s)
 
 
 def _quiet_run(inside: Levels) -> tuple[int, int]:
@@ -235,11 +240,6 @@ def _quiet_run(inside: Levels) -> tuple[int, int]:
     runs = [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
     longest = max(end - start for start, end in runs)
     return next(run for run in runs if 2 * (run[1] - run[0]) >= longest)
-
-
-def _middle_s(index: int, start_s: float, end_s: float) -> float:
-    """The middle of 20 ms of level, which in the shortest gaps is outside of them."""
-    return min(max(index * _LEVEL_HOP_S + _TROUGH_S / 2, start_s), end_s)
 
 
 def _index(seconds: float) -> int:

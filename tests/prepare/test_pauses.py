@@ -107,11 +107,24 @@ def test_a_breath_right_after_a_word_stays_with_it_and_is_not_cut(tmp_path: Path
     assert 1.3 < pause.left_s < 1.5
 
 
-def test_the_middle_of_a_long_pause_belongs_to_no_clip(tmp_path: Path) -> None:
-    db = levels(tmp_path, tone(1000), noise(3000, -65), tone(1000))
+@pytest.mark.parametrize("middle_dbfs", [-65, -30, -90])
+def test_the_middle_of_a_long_pause_belongs_to_no_clip(tmp_path: Path, middle_dbfs: float) -> None:
+    tones = tone(1000), noise(400, -65), noise(2200, middle_dbfs), noise(400, -65), tone(1000)
+    db = levels(tmp_path, *tones)
     _, pause, _ = found(db, [(0.0, 1.0), (4.0, 5.0)])
-    assert 1.0 < pause.left_s <= 1.3 + 0.02
-    assert 3.7 - 0.02 <= pause.right_s < 4.0
+    assert 1.0 < pause.left_s <= 1.6
+    assert 3.4 <= pause.right_s < 4.0
+    if middle_dbfs > -65:
+        assert pause.left_s < 1.4
+        assert pause.right_s > 3.6
+
+
+def test_a_pause_of_up_to_1200_ms_is_cut_once(tmp_path: Path) -> None:
+    db = levels(tmp_path, tone(1000), noise(1201, -65), tone(1000))
+    _, pause, _ = found(db, [(0.0, 1.0), (2.199, 3.2)])
+    assert pause.left_s == pause.right_s
+    _, pause, _ = found(db, [(0.0, 1.0), (2.201, 3.2)])
+    assert pause.left_s < pause.right_s
 
 
 def test_the_recording_may_begin_and_end_in_speech(tmp_path: Path) -> None:

@@ -267,8 +267,8 @@ def test_windows_share_a_short_pause_and_do_not_overlap(tones: Path) -> None:
 
 
 def test_without_words_a_pause_that_may_be_a_closure_is_no_place_to_cut(tones: Path) -> None:
-    assert spans_of(tones, speaking(30, (15, 0.16))) == []
-    assert len(spans_of(tones, speaking(30, (15, 0.24)))) == 2
+    assert spans_of(tones, speaking(30, (18, 0.16))) == []
+    assert len(spans_of(tones, speaking(30, (18, 0.24)))) == 2
 
 
 def test_without_words_longer_pauses_are_preferred(tones: Path) -> None:
