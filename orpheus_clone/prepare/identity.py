@@ -114,7 +114,7 @@ def voiceprint(model: SpeakerModel, samples: Waveform) -> Voiceprint:
 def limit_for(similarity_min: float, seconds: float) -> float:
     """`similarity_min` for a clip with so much speech: short ones are less like their speaker.
 
-    It falls with the square root of the length, so 0.35 is 0.29 at 1 s. Below `TELLABLE_S` it is
+    It falls with the square root of the length, so 0.3 is 0.24 at 1 s. Below `TELLABLE_S` it is
     -1, which everything reaches: such a clip can be flagged, not rejected.
     """
     if seconds < TELLABLE_S:
