@@ -110,6 +110,14 @@ def test_more_clipping_is_a_greater_share() -> None:
     assert shares[-1] > 0.2
 
 
+@pytest.mark.parametrize("hertz", [110, 220, 440])
+def test_a_steady_vowel_is_not_clipped(hertz: float) -> None:
+    """Its swings are all as high as each other, but round."""
+    assert quality.clipped(tone(800, -10, hertz) + tone(800, -20, 3 * hertz)) < 1e-3
+    assert quality.clipped(tone(800, -10, hertz)) == 0
+    assert quality.clipped(cut_off(tone(800, -10, hertz), 6)) > 0.3
+
+
 def test_a_ceiling_on_one_side_is_told() -> None:
     low = np.minimum(SPEECH, SPEECH.max() / 3).astype(np.float32)
     assert quality.clipped(low) > 0.002
