@@ -74,6 +74,8 @@ ENGLISH = {
     "joe@example.com": "joe at example.com",
     "=====": "=====",
     "MP3, B2B, COVID-19": "MP three, B two B, COVID-nineteen",
+    "H.323": "H. three hundred and twenty-three",
+    "extension 1234, dial 1200": ("extension one two three four, dial one thousand two hundred"),
     "3,14": "three, fourteen",
     "~5 people": "about five people",
     "NASA and the F.B.I.": "NASA and the F.B.I.",

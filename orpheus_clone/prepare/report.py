@@ -32,6 +32,8 @@ PLAYED = 10
 PLAYED_S = 20.0
 """Of each; thirty of them stay under 4 MB in base64."""
 OPUS_BITS_A_SECOND = 32_000
+SPEED_FROM_S = 2.0
+"""Shorter clips say little of how fast somebody reads: "MGCP" has 2.5 characters a second."""
 HEAD_SHOWN_MS = 1_500.0
 
 
@@ -138,7 +140,7 @@ def write(out: Path, data: ReportData) -> None:
 
 def facts(data: ReportData) -> Facts:
     """What the verdict needs of it."""
-    speeds = [clip.characters_a_second for clip in data.kept]
+    speeds = [c.characters_a_second for c in data.kept if c.seconds >= SPEED_FROM_S]
     slow, fast = verdict.percentile(speeds, 10), verdict.percentile(speeds, 90)
     covered = data.coverage
     return Facts(

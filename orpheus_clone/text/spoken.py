@@ -28,6 +28,8 @@ _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4"}
 _YEAR = "(?:1[0-9]|20)[0-9]{2}"
 _DECADES = {"en": "['’]?s", "de": "er"}
 """What makes decades of a number that ends in 0."""
+_CODES = "extension|ext|dial|pin|code|password|passcode"
+"""English words after which four digits and more are read one by one."""
 _NO_MORE = r"(?![\w%°/+-]|[.,:][0-9])"
 _CLOSING = frozenset(
     ["etc", "usw", "ecc", "jr", "sr", "ltd", "st", "ave", "blvd", "rd", "str", "ee.uu"]
@@ -101,9 +103,11 @@ def _number(raw: str, language: str) -> str:
 
 
 def _apart(found: re.Match[str], words: str) -> str:
-    """`words` with spaces where they would run into a letter or a digit."""
+    """`words` with spaces where they would run into a letter or a digit, or "H." of "H.323"."""
     text, start, end = found.string, found.start(), found.end()
-    left = " " if start and text[start - 1].isalnum() and words[:1].isalnum() else ""
+    is_dotted = text[start - 1 : start] == "." and text[start : start + 1].isdigit()
+    before = text[start - 2 : start - 1] if is_dotted else text[start - 1 : start]
+    left = " " if before.isalnum() and words[:1].isalnum() else ""
     right = " " if text[end : end + 1].isalnum() and words[-1:].isalnum() else ""
     return left + words + right
 
@@ -199,6 +203,7 @@ class _Speaker:
         match self._code:
             case "en":
                 return [
+                    (rf"\b(?i:{_CODES}) ([0-9]{{4,}})(?<!00){_NO_MORE}", self._spelt),
                     (
                         rf"\b({months})\.? ([0-9]{{1,2}})(?:st|nd|rd|th)?\b(?:,? ({_YEAR})\b)?",
                         self._english_date,
@@ -280,6 +285,9 @@ class _Speaker:
         if date and self._tables.months and self._code == "en":
             return f"{self._tables.months[int(date[2]) - 1]} {int(date[3])}, {date[1]}"
         return ", ".join(_digits(part, self._code) for part in found.group().split("-"))
+
+    def _spelt(self, found: re.Match[str]) -> str:
+        return found.group().removesuffix(found[1]) + _digits(found[1], self._code)
 
     def _range(self, found: re.Match[str]) -> str:
         """Only the dash is said here; "2-1" is a score, "10 – 5" no range."""

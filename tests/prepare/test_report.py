@@ -229,3 +229,10 @@ def test_the_card_is_one_that_the_hub_can_read(written: Path) -> None:
 def test_reading_speed_counts_digits_as_words() -> None:
     assert clip(0, text="abcde", seconds=1.0).characters_a_second == 5
     assert clip(0, text="5", seconds=1.0).characters_a_second == 5
+
+
+def test_short_clips_say_nothing_of_the_reading_speed() -> None:
+    clips = [clip(0, text="a" * 30, seconds=2.0), clip(1, text="a" * 60, seconds=2.0)]
+    ratio = report.facts(corpus([*clips, clip(2, text="MGCP", seconds=1.99)], [])).speed_ratio
+    assert ratio == pytest.approx(28.5 / 16.5)
+    assert report.facts(corpus([clip(2, text="MGCP", seconds=1.99)], [])).speed_ratio is None
