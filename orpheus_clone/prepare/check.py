@@ -15,6 +15,7 @@ Limits: what sounds alike is judged by English spelling, roughly; where scripts 
 each character counts as a word.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -29,8 +30,10 @@ ALIKE = 0.6
 """Words at least so like, 0 to 1, are taken for one word in two spellings."""
 GAP_COST = 0.7
 """Of a word that has no partner; two of them cost more than one pair that is not alike."""
+JOINED = 0.8
+"""Two words at least so like one are that one, written apart."""
 JOIN_COST = 0.05
-"""Two words against one, where they would do singly, are not preferred."""
+"""Where they would do singly, that is preferred."""
 
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z _-]{1,24}/?>")
 _WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -70,8 +73,8 @@ def match(text: str, heard: str, language: str) -> Match:
 
 def words(text: str, language: str) -> list[str]:
     """What is to be said, as words that can be compared: "It's No. 3!" is its number three."""
-    spoken = unicodedata.normalize("NFKC", normalise(_TAG.sub(" ", text), language)).casefold()
-    return _WORD.findall(_WITHIN_WORDS.sub("", spoken))
+    plain = unicodedata.normalize("NFKC", _TAG.sub(" ", text))
+    return _WORD.findall(_WITHIN_WORDS.sub("", normalise(plain, language).casefold()))
 
 
 @cache
@@ -151,9 +154,11 @@ _MOVES = ((1, 1), (1, 0), (0, 1), (2, 1), (1, 2))
 def _cost(said: Sequence[str], told: Sequence[str]) -> float:
     if not said or not told:
         return GAP_COST
-    joined = len(said) + len(told) - 2
-    unlikeness = 1.0 - likeness(" ".join(said), " ".join(told))
-    return unlikeness * (1 + joined) + joined * JOIN_COST
+    if len(said) == len(told):
+        return 1.0 - likeness(said[0], told[0])
+    # By letters only: a short word beside another may vanish in the sound of the two.
+    likely = Levenshtein.normalized_similarity("".join(said), "".join(told))
+    return 1.0 - likely + JOIN_COST if likely >= JOINED else math.inf
 
 
 def _longest_run(alone: Sequence[str]) -> str:
