@@ -16,18 +16,15 @@ Whatever fills the pauses lengthens the decay: noise at 12 dB reads 0.3, as a ro
 0.6 s does; and a strong echo holds notes: 0.2 to 0.4 on the scale of music.
 """
 
-import hashlib
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orpheus_clone import silence
+from orpheus_clone import dnsmos, silence
 from orpheus_clone.audio import Waveform
-from orpheus_clone.errors import AudioError, MachineError
+from orpheus_clone.errors import AudioError
 from orpheus_clone.tokens import SAMPLE_RATE
 
 Spectrum = NDArray[np.float64]
@@ -105,7 +102,7 @@ def snr_db(samples: Waveform) -> float:
 
     The noise is the 10th percentile of the 10 ms levels, muted ones left out; the speech is the
     mean power of what lies at most 20 dB below the loud ones, less the noise. On known mixes this
-    errs by 1 dB from 5 to 40 dB (3 dB at 0); WADA-SNR (Kim & Stern 2008) by 3 to 10.
+    errs by 0 to 2 dB from 5 to 40 dB; WADA-SNR (Kim & Stern 2008) by 3 and, of clean speech, by 10.
     """
     db = silence.levels_dbfs(samples, SAMPLE_RATE)
     db = db[db > _MUTED_DBFS]
@@ -255,54 +252,8 @@ def lufs(samples: Waveform) -> float:
 
 
 def load_mos() -> Mos:
-    """DNSMOS (Reddy et al. 2021, MIT); MachineError, with what to install, where it is not here."""
-    missing = [name for name in ("speechmos", "onnxruntime", "soxr") if find_spec(name) is None]
-    if missing:
-        raise MachineError(
-            f"DNSMOS needs {' and '.join(missing)}: pip install --no-deps speechmos==0.0.1.1 and "
-            "pip install onnxruntime soxr"
-        )
-    # Not through its module, which wants librosa, pandas and a network library.
-    spec = find_spec("speechmos")
-    folder = Path(next(iter((spec and spec.submodule_search_locations) or [""])))
-    model = folder / "dnsmos_models" / "sig_bak_ovr.onnx"
-    if not model.is_file():
-        raise MachineError(f"{model} is missing: install speechmos==0.0.1.1 again")
-    return Dnsmos(model)
-
-
-class Dnsmos:
-    """DNSMOS P.835's overall score; safe to call from several threads, each runs on one core."""
-
-    RATE = 16_000
-    WINDOW = 144_160
-    """9.01 s: what the model hears at once."""
-    # Of the model's output, to the scale of the listeners: the authors' fit.
-    FIT = (-0.06766283, 1.11546468, 0.04602535)
-
-    def __init__(self, model: Path) -> None:
-        import onnxruntime
-
-        content = model.read_bytes()
-        self.digest = hashlib.sha256(content).hexdigest()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
-
-    def __call__(self, samples: Waveform) -> float:
-        """The mean over as few windows as cover the clip; a shorter clip is repeated."""
-        import soxr
-
-        at_16k = np.clip(soxr.resample(samples, SAMPLE_RATE, self.RATE), -1, 1)
-        x = at_16k if len(at_16k) >= self.WINDOW else np.resize(at_16k, self.WINDOW)
-        starts = np.linspace(0, len(x) - self.WINDOW, -(-len(x) // self.WINDOW)).astype(int)
-        return float(np.mean([self._score(x[start : start + self.WINDOW]) for start in starts]))
-
-    def _score(self, window: Waveform) -> float:
-        (scores,) = self._session.run(None, {"input_1": window[None].astype(np.float32)})
-        return float(np.polyval(self.FIT, scores[0, 2]))
+    """DNSMOS; MachineError, with what to install, where it is not here."""
+    return dnsmos.load()
 
 
 def _spectra(samples: Waveform, window: int, hop: int) -> Spectrum:

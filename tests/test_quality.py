@@ -10,7 +10,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orpheus_clone import quality
+from orpheus_clone import dnsmos, quality
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import AudioError, MachineError
 from orpheus_clone.quality import Mos, Quality
@@ -264,7 +264,7 @@ def test_where_dnsmos_is_missing_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        quality, "find_spec", lambda name: None if name == "speechmos" else find_spec(name)
+        dnsmos, "find_spec", lambda name: None if name == "speechmos" else find_spec(name)
     )
     with pytest.raises(MachineError, match=r"pip install .*speechmos"):
         quality.load_mos()
