@@ -8,7 +8,6 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from numpy.typing import NDArray
 
 from orpheus_clone import audio
 from orpheus_clone.errors import AudioError
@@ -16,6 +15,8 @@ from tests.conftest import DATA_SAMPLES
 from tests.signals import joined, noise, tone, zeros
 
 SECOND = 24_000
+CLIP = "clip.wav"
+SPEECH: audio.Waveform = soundfile.read(DATA_SAMPLES / "001.flac", dtype="float32")[0]
 
 
 def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -> None:
@@ -99,102 +100,19 @@ def test_a_telephone_stream_without_a_container(tmp_path: Path) -> None:
     assert len(audio.read(path)) == pytest.approx(SECOND, abs=1000)
 
 
-def close(got: audio.Waveform, expected: NDArray[np.floating], within: float = 1e-6) -> bool:
-    """pytest.approx takes seconds for seconds of sound."""
-    return len(got) == len(expected) and bool(np.abs(got - expected).max() <= within)
-
-
-def stereo(path: Path, left: audio.Waveform, right: audio.Waveform) -> audio.Waveform:
-    """What is read of two channels."""
-    n = min(len(left), len(right))
-    soundfile.write(path, np.stack([left[:n], right[:n]], axis=1), SECOND, subtype="FLOAT")
-    return audio.read(path)
-
-
-def speech(number: int) -> audio.Waveform:
-    samples, _ = soundfile.read(DATA_SAMPLES / f"{number:03}.flac", dtype="float32")
-    return np.asarray(samples, np.float32)
-
-
-def echo(samples: audio.Waveform, delay: int, seed: int) -> audio.Waveform:
-    """Speech at a distance: late, and with the echo of a room that dies away in 0.3 s."""
-    seconds = np.arange(7200) / SECOND
-    tail = np.random.default_rng(seed).standard_normal(7200) * 10 ** (-3 * seconds / 0.3) * 0.01
-    tail[:delay], tail[delay] = 0.0, 1.0
-    spectrum = np.fft.rfft(samples, 2 * len(samples)) * np.fft.rfft(tail, 2 * len(samples))
-    return np.fft.irfft(spectrum)[: len(samples)].astype(np.float32)
-
-
-CLIP = "clip.wav"
-ONE, OTHER = speech(1), speech(4)
-LENGTH_MS = len(ONE) * 1000 / SECOND
-
-
-@pytest.mark.parametrize("gain", [1.0, 0.8, 1.25])
-def test_channels_that_agree_become_their_mean(tmp_path: Path, gain: float) -> None:
-    left, right = ONE + noise(LENGTH_MS, -70), ONE * np.float32(gain)
-    read = stereo(tmp_path / CLIP, left, right)
-    assert close(read, (left + right) / 2)
-
-
-@pytest.mark.parametrize(
-    ("name", "other"),
-    [
-        ("silent", zeros(LENGTH_MS)),
-        ("dither", noise(LENGTH_MS, -90)),
-        ("noise", noise(LENGTH_MS, -40)),
-        ("noise louder than the speech", noise(LENGTH_MS, -12)),
-        ("hum", tone(LENGTH_MS, -12, 50)),
-        ("the same, far away", ONE / np.float32(4)),
-        ("opposite", -ONE * np.float32(0.9)),
-        ("opposite with DC and noise", -0.7 * ONE + 0.1 + noise(LENGTH_MS, -45)),
-        ("a room microphone", echo(ONE, 90, 1) * np.float32(0.7)),
-    ],
-)
-@pytest.mark.parametrize("is_left", [True, False])
-def test_speech_on_one_channel_keeps_its_level(
-    tmp_path: Path, name: str, other: audio.Waveform, is_left: bool
-) -> None:
-    other = other.astype(np.float32)
-    pair = (ONE, other) if is_left else (other, ONE)
-    assert np.array_equal(stereo(tmp_path / CLIP, *pair), ONE[: len(other)]), name
-
-
-def test_two_people_each_on_a_channel_are_both_kept(tmp_path: Path) -> None:
-    n = min(len(ONE), len(OTHER))
-    silent = np.zeros(n, np.float32)
-    at_once = stereo(tmp_path / CLIP, ONE, OTHER)
-    assert close(at_once, (ONE[:n] + OTHER[:n]) / 2)
-    left, right = joined(ONE[:n], silent), joined(silent, OTHER[:n])
-    bleed = np.float32(0.05)
-    turns = stereo(tmp_path / CLIP, left + bleed * right, right + bleed * left)
-    assert close(turns, (left + right) * (1 + bleed) / 2)
-
-
-def test_of_six_channels_those_with_speech_are_taken(tmp_path: Path) -> None:
-    path = tmp_path / "surround.wav"
-    rest = [noise(LENGTH_MS, -50, seed)[: len(ONE)] for seed in range(3)]
-    soundfile.write(path, np.stack([*rest, ONE, rest[0] * 0, -ONE * 0.5], axis=1), SECOND)
-    assert close(audio.read(path), ONE, 1e-4)
-
-
-def test_two_channels_shorter_than_can_be_compared_become_their_mean(tmp_path: Path) -> None:
-    read = stereo(tmp_path / CLIP, tone(10), zeros(10))
-    assert close(read, tone(10) / 2)
-
-
 @pytest.mark.parametrize("seconds", [1, 2, 45])
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
 def test_blocks_joined_are_the_recording(tmp_path: Path, seconds: int, rate: int) -> None:
     """45 s of stereo are more than is held between the passes."""
-    left = np.tile(ONE, 20)[: rate * seconds]
+    left = np.tile(SPEECH, 20)[: rate * seconds]
     soundfile.write(tmp_path / CLIP, np.stack([left, -left], axis=1), rate)
     blocks = list(audio.blocks(tmp_path / CLIP))
     assert max(map(len, blocks)) <= 2 * SECOND
     joined_blocks = np.concatenate(blocks)
     assert np.array_equal(joined_blocks, audio.read(tmp_path / CLIP))
     expected = soxr.resample(left, rate, SECOND)
-    assert close(joined_blocks, expected, 1e-4)
+    assert len(joined_blocks) == len(expected)
+    assert np.abs(joined_blocks - expected).max() < 1e-4
 
 
 def test_a_recording_over_full_scale_is_scaled_as_a_whole(tmp_path: Path) -> None:
@@ -250,7 +168,7 @@ def test_a_part_of_a_file_is_refused(tmp_path: Path, suffix: str, share: float) 
     if suffix in ("m4a", "aac"):
         write_with_ffmpeg(path, "aac", 44100, seconds=6)
     else:
-        soundfile.write(path, ONE, SECOND)
+        soundfile.write(path, SPEECH, SECOND)
     content = path.read_bytes()
     path.write_bytes(content[: round(len(content) * share)])
     with pytest.raises(AudioError, match=rf"clip\.{suffix}: .*(broken off|not audio)"):
@@ -267,12 +185,12 @@ def test_an_ogg_stream_that_was_broken_off_is_read_as_far_as_it_goes(tmp_path: P
 
 def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
     path = tmp_path / CLIP
-    soundfile.write(path, ONE, SECOND)
+    soundfile.write(path, SPEECH, SECOND)
     content = bytearray(path.read_bytes())
     at = content.index(b"data") + 4
     content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(bytes(content))
-    assert len(audio.read(path)) == len(ONE)
+    assert len(audio.read(path)) == len(SPEECH)
 
 
 def test_a_playlist_makes_ffmpeg_fetch_nothing(tmp_path: Path) -> None:
