@@ -3,7 +3,7 @@
     python recipes/torture/build.py OUT_DIR --seed N [--speech FOLDER] [--wanted VOICE]
 
     OUT_DIR/clips/NAME.flac      the corpus; names say nothing
-    OUT_DIR/metadata.csv         name|what it is claimed to say; foreign speakers have no line
+    OUT_DIR/clips/metadata.csv   name|what it is claimed to say; foreign speakers have no line
     OUT_DIR/labels.jsonl         {"id", "case", "expected": keep or reject, "kind", …amounts}
     OUT_DIR/interview/           interview.flac, a host (the wanted) and a guest taking turns,
                                  without transcript; turns.jsonl: who speaks when, and what

@@ -52,7 +52,7 @@ def _write(out: Path, items: list[Item], rng: Generator) -> None:
         expected = "reject" if kind else "keep"
         label = {"id": name, "case": item.case, "expected": expected, "kind": kind}
         labels.append(json.dumps(label | _rounded(item.amounts), ensure_ascii=False) + "\n")
-    (out / "metadata.csv").write_text("".join(claims), encoding="utf-8")
+    (out / "clips" / "metadata.csv").write_text("".join(claims), encoding="utf-8")
     (out / "labels.jsonl").write_text("".join(labels), encoding="utf-8")
 
 

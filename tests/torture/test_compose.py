@@ -40,7 +40,7 @@ def labels(folder: Path) -> list[dict[str, object]]:
 def test_every_case_is_there_and_every_clip_has_one_label(built: Path) -> None:
     listed = labels(built)
     assert {label["case"] for label in listed} == set(draw.CASES)
-    names = sorted(path.stem for path in (built / "clips").iterdir())
+    names = sorted(path.stem for path in (built / "clips").glob("*.flac"))
     assert [label["id"] for label in listed] == names
     for label in listed:
         case = draw.CASES[str(label["case"])]
@@ -48,7 +48,7 @@ def test_every_case_is_there_and_every_clip_has_one_label(built: Path) -> None:
 
 
 def test_what_was_not_said_is_told_and_what_was_said_is_labelled(built: Path) -> None:
-    rows = (built / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    rows = (built / "clips" / "metadata.csv").read_text(encoding="utf-8").splitlines()
     claims = dict(row.split("|") for row in rows)
     for label in labels(built):
         if label["kind"] == "wrong_text":
