@@ -9,7 +9,13 @@ from orpheus_clone.errors import TextError
 from orpheus_clone.manifest import Kind, Measured, Rejected
 from orpheus_clone.prepare import check
 from orpheus_clone.prepare.check import Match
-from orpheus_clone.prepare.identity import TELLABLE_S, Identity, Voices, limit_for
+from orpheus_clone.prepare.identity import (
+    TELLABLE_S,
+    Identity,
+    Voices,
+    limit_for,
+    part_limit_for,
+)
 from orpheus_clone.prepare.measure import Measures
 from orpheus_clone.prepare.pieces import Piece
 from orpheus_clone.quality import Quality
@@ -61,12 +67,15 @@ def judge(
         if piece.heard is not None and not piece.is_transcribed:
             match = check.match(spoken, piece.heard, language)
         speech_s = measures.voice.seconds if measures.voice else 0.0
-        wrong = faults(measures.quality, identity, match, limits, speech_s)
+        usual = voices.usual_lowest_part if voices else None
+        wrong = faults(measures.quality, identity, match, limits, speech_s, usual)
         if wrong:
             reasons = "; ".join(fault.reason for fault in wrong)
             rejected.append(piece.rejected(wrong[0].kind, reasons))
             continue
         flags = doubts(spoken, tags, measures, identity, match, limits)
+        if piece.is_transcribed and piece.source.recording.whole_text is not None:
+            flags = (*flags, "the transcript lacks it: its text is what was heard")
         kept.append(Judged(piece, spoken, measures, _numbers(measures, identity, match), flags))
     return kept, rejected
 
@@ -86,11 +95,15 @@ def faults(
     match: Match | None,
     limits: Limits,
     seconds: float,
+    usual_lowest_part: float | None = None,
 ) -> list[Fault]:
-    """Everything that is wrong with a piece that holds so much speech, the gravest first."""
+    """Everything that is wrong with a piece that holds so much speech, the gravest first.
+
+    `usual_lowest_part` is the corpus's, see `identity.Voices`.
+    """
     return [
         *_of_text(match, limits),
-        *_of_voice(identity, limits, seconds),
+        *_of_voice(identity, limits, seconds, usual_lowest_part),
         *_of_sound(quality, limits),
     ]
 
@@ -109,17 +122,24 @@ def _of_text(match: Match | None, limits: Limits) -> list[Fault]:
     return [Fault("wrong_text", "; ".join(found))] if found else []
 
 
-def _of_voice(identity: Identity | None, limits: Limits, seconds: float) -> list[Fault]:
+def _of_voice(
+    identity: Identity | None, limits: Limits, seconds: float, usual: float | None
+) -> list[Fault]:
     if identity is None:
         return []
-    lowest = limits.similarity_min
-    if lowest is not None and identity.similarity < limit_for(lowest, seconds):
-        reason = f"another voice (similarity {identity.similarity:.2f})"
-        return [Fault("other_speaker", reason)]
-    low = limits.part_similarity_min
-    if low is not None and identity.lowest_part is not None and identity.lowest_part < low:
-        reason = f"somebody else speaks in a part of it (similarity {identity.lowest_part:.2f})"
-        return [Fault("two_speakers", reason)]
+    lowest, low = limits.similarity_min, limits.part_similarity_min
+    if lowest is not None:
+        if identity.similarity < limit_for(lowest, seconds):
+            reason = f"another voice (similarity {identity.similarity:.2f})"
+            return [Fault("other_speaker", reason)]
+        if identity.lead is not None and identity.lead < 0:
+            reason = f"nearer to another voice of the corpus (by {-identity.lead:.2f})"
+            return [Fault("other_speaker", reason)]
+    if low is not None and identity.lowest_part is not None:
+        leads = identity.lowest_part_lead is None or identity.lowest_part_lead >= 0
+        if identity.lowest_part < part_limit_for(low, usual) or not leads:
+            part = f"somebody else speaks in a part of it (similarity {identity.lowest_part:.2f})"
+            return [Fault("two_speakers", part)]
     return []
 
 

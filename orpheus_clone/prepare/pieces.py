@@ -10,9 +10,12 @@ from orpheus_clone.asr import Word
 from orpheus_clone.manifest import Kind, Rejected
 from orpheus_clone.prepare import segment
 from orpheus_clone.prepare.memory import key_of
-from orpheus_clone.prepare.segment import Span
+from orpheus_clone.prepare.segment import Cut, Span
 from orpheus_clone.prepare.source import Source
 from orpheus_clone.recipe import Prepare
+
+LOST_SHARE = 0.05
+"""Of a recording's speech: if more of it is in no clip, that is told."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +47,67 @@ def pieces(
     sources: Sequence[Source],
     words: Mapping[str, tuple[Word, ...]] | None,
     settings: Prepare,
-) -> tuple[list[Piece], list[Rejected]]:
-    """The pieces of every source, and those that nobody knows the text of."""
+    language: str,
+) -> tuple[list[Piece], list[Rejected], list[str]]:
+    """The pieces of every source, those that nobody knows the text of, and what was left out."""
     kept: list[Piece] = []
     rejected: list[Rejected] = []
+    notes: list[str] = []
     for source in sources:
         heard = None if words is None else words[source.id]
-        for name, span, text in _cuts(source, heard, settings):
+        cuts = (
+            None
+            if _stays_whole(source, heard, settings)
+            else _cut(source, heard, settings, language)
+        )
+        for name, span, text in _named(source, cuts):
             said = None if heard is None else _within(heard, span)
             spoken = text or said
             if spoken:
-                kept.append(Piece(name, source, span, spoken, said, is_transcribed=text is None))
+                kept.append(Piece(name, source, span, spoken, said, is_transcribed=not text))
             else:
                 rejected.append(_textless(name, source, span, said))
-    return kept, rejected
+        notes += _left_out(source, cuts)
+    return kept, rejected, notes
 
 
-def _cuts(
-    source: Source, words: tuple[Word, ...] | None, settings: Prepare
-) -> list[tuple[str, Span, str | None]]:
-    """(id, span, given text) of each piece of a source."""
-    text = source.recording.text
-    cannot_be_cut = text is not None and words is None
-    if source.seconds <= settings.cut_max_s or cannot_be_cut:
-        return [(source.id, Span(0.0, source.seconds), source.recording.whole_text)]
-    cuts = segment.clips(
+def _stays_whole(source: Source, words: tuple[Word, ...] | None, settings: Prepare) -> bool:
+    """Short enough, or nobody can tell where in it which part of its text is."""
+    cannot_be_cut = source.recording.text is not None and words is None
+    return source.seconds <= settings.cut_max_s or cannot_be_cut
+
+
+def _cut(
+    source: Source, words: tuple[Word, ...] | None, settings: Prepare, language: str
+) -> list[Cut]:
+    return segment.clips(
         source.copy,
         source.speech(),
         shortest_s=settings.cut_min_s,
         longest_s=settings.cut_max_s,
         words=words,
-        text=text,
+        text=source.recording.text,
         cues=source.cues,
+        language=language,
     )
+
+
+def _named(source: Source, cuts: list[Cut] | None) -> list[tuple[str, Span, str | None]]:
+    """(id, span, given text) of each piece of a source."""
+    if cuts is None:
+        return [(source.id, Span(0.0, source.seconds), source.recording.whole_text)]
     return [(f"{source.id}-{n:04}", cut.span, cut.text) for n, cut in enumerate(cuts, start=1)]
+
+
+def _left_out(source: Source, cuts: list[Cut] | None) -> list[str]:
+    if cuts is None:
+        return []
+    probabilities = source.speech()
+    lost_s = segment.lost_s(probabilities, cuts)
+    spoken_s = lost_s + sum(cut.span.end_s - cut.span.start_s for cut in cuts)
+    if lost_s <= LOST_SHARE * spoken_s:
+        return []
+    return [f"{source.id}: {lost_s:.0f} s of speech have no pause to be cut in and are left out"]
 
 
 def _within(words: Sequence[Word], span: Span) -> str:

@@ -73,7 +73,7 @@ class Stages:
             )
         if language is None:
             raise RecipeError("--language auto needs an ASR, which is not here; name the language")
-        cut, textless = pieces(sources, words, settings)
+        cut, textless, left_out = pieces(sources, words, settings, language)
         measured, silent = measure_all(
             cut, self.judges.speaker, self.judges.mos, self.memory, self.threads, stage("measure")
         )
@@ -99,7 +99,7 @@ class Stages:
             rejected=[*rejected, *textless, *silent, *faulty, *misfits],
             language=language,
             gain_db=gain_db,
-            notes=[*self.judges.notes, *self._notes(voices, survived)],
+            notes=[*self.judges.notes, *left_out, *self._notes(voices, survived)],
             survival=survived,
             sounds={p.id: (p.source.copy, p.span.start_s) for p in cut},
         )

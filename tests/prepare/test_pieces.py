@@ -23,6 +23,7 @@ class Seen:
     """What `segment.clips` was asked, which answers with two cuts."""
 
     asked: list[dict[str, object]] = field(default_factory=list)
+    lost_s: float = 0.0
 
     def clips(self, copy: Path, probabilities: object, **more: object) -> list[Cut]:
         self.asked.append(more)
@@ -33,6 +34,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen = Seen()
     monkeypatch.setattr(segment, "clips", seen.clips)
+    monkeypatch.setattr(segment, "lost_s", lambda *_: seen.lost_s)
     monkeypatch.setattr(Source, "speech", lambda _: np.zeros(1, np.float32))
     return seen
 
@@ -42,7 +44,7 @@ def source(seconds: float, text: str | None = None, cues: tuple[Cue, ...] = ()) 
 
 
 def test_a_short_recording_is_one_piece_with_its_text(seen: Seen) -> None:
-    (piece,), rejected = pieces([source(20.0, "Hello.")], {"a": WORDS}, SETTINGS)
+    (piece,), rejected, _ = pieces([source(20.0, "Hello.")], {"a": WORDS}, SETTINGS, "en")
     assert (piece.id, piece.span, piece.text) == ("a", Span(0.0, 20.0), "Hello.")
     assert (piece.heard, piece.is_transcribed) == ("Good morning.", False)
     assert piece.content == "d" * 64
@@ -51,12 +53,14 @@ def test_a_short_recording_is_one_piece_with_its_text(seen: Seen) -> None:
 
 
 def test_without_a_text_what_was_heard_is_the_text(seen: Seen) -> None:
-    (piece,), _ = pieces([source(3.0)], {"a": WORDS}, SETTINGS)
+    (piece,), _, _ = pieces([source(3.0)], {"a": WORDS}, SETTINGS, "en")
     assert (piece.text, piece.heard, piece.is_transcribed) == ("Good morning.",) * 2 + (True,)
 
 
 def test_a_long_recording_is_cut_and_each_cut_has_its_words(seen: Seen) -> None:
-    (first, second), rejected = pieces([source(20.1, "All of it.")], {"a": WORDS}, SETTINGS)
+    (first, second), rejected, _ = pieces(
+        [source(20.1, "All of it.")], {"a": WORDS}, SETTINGS, "en"
+    )
     assert (first.id, first.text, first.heard, first.is_transcribed) == (
         "a-0001", "Good", "Good", True,
     )  # fmt: skip
@@ -70,25 +74,34 @@ def test_a_long_recording_is_cut_and_each_cut_has_its_words(seen: Seen) -> None:
 
 def test_a_long_recording_with_cues_is_cut_by_them(seen: Seen) -> None:
     cues = (Cue(0.0, 1.0, "Good"), Cue(1.0, 2.0, "morning."))
-    assert len(pieces([source(20.1, None, cues)], None, SETTINGS)[0]) == 1
+    assert len(pieces([source(20.1, None, cues)], None, SETTINGS, "en")[0]) == 1
     assert seen.asked[0]["cues"] == cues
 
 
 def test_a_short_recording_with_cues_is_one_piece_with_all_they_say(seen: Seen) -> None:
     cues = (Cue(0.0, 1.0, "Good"), Cue(1.0, 2.0, "morning."))
-    (piece,), _ = pieces([source(3.0, None, cues)], None, SETTINGS)
+    (piece,), _, _ = pieces([source(3.0, None, cues)], None, SETTINGS, "en")
     assert (piece.text, piece.span) == ("Good morning.", Span(0.0, 3.0))
     assert not seen.asked
 
 
 def test_a_long_recording_with_a_text_and_nobody_to_listen_stays_whole(seen: Seen) -> None:
-    (piece,), _ = pieces([source(23.0, "All of it.")], None, SETTINGS)
+    (piece,), _, _ = pieces([source(23.0, "All of it.")], None, SETTINGS, "en")
     assert (piece.id, piece.heard) == ("a", None)
     assert not seen.asked
 
 
 def test_what_nobody_knows_the_text_of_is_rejected(seen: Seen) -> None:
-    _, (rejected,) = pieces([source(3.0)], None, SETTINGS)
+    _, (rejected,), _ = pieces([source(3.0)], None, SETTINGS, "en")
     assert (rejected.kind, rejected.seconds) == ("no_transcript", 3.0)
-    _, (silent,) = pieces([source(3.0)], {"a": ()}, SETTINGS)
+    _, (silent,), _ = pieces([source(3.0)], {"a": ()}, SETTINGS, "en")
     assert (silent.kind, silent.reason) == ("no_speech", "no words were heard in it")
+
+
+def test_speech_that_is_in_no_clip_is_told_where_it_is_much(seen: Seen) -> None:
+    # The two cuts hold 2 s; 0.1 s beside them are 4.8 % of the speech, 0.11 s 5.2 %.
+    seen.lost_s = 0.1
+    assert pieces([source(30.0)], {"a": WORDS}, SETTINGS, "en")[2] == []
+    seen.lost_s = 0.11
+    (note,) = pieces([source(30.0)], {"a": WORDS}, SETTINGS, "en")[2]
+    assert note == "a: 0 s of speech have no pause to be cut in and are left out"
