@@ -4,12 +4,14 @@
     python recipes/nano/carry.py split OUT_DIR FILE…         into pieces of at most 15 MiB
     python recipes/nano/carry.py join OUT_DIR PIECES_DIR     the files that were split
     python recipes/nano/carry.py slim CHECKPOINT OUT         optimiser's memory at half precision
+    python recipes/nano/carry.py keep CODEC_DIR OUT_DIR      weights at half precision, for git
 
 `pack` keeps each folder's name and each file's, so that speakers are told apart there as here. A
 slim codec checkpoint goes on nearly as the whole one would: 42 MB instead of 73.
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +22,7 @@ import clips
 import soundfile
 import torch
 from rich.progress import track
+from safetensors.torch import load_file, save_file
 
 from orpheus_clone import audio, tokens
 
@@ -29,7 +32,7 @@ OPUS_LEVEL = 0.92
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, do one of the four."""
+    """Parse, do one of the five."""
     parser = argparse.ArgumentParser(description="Carry nano's training elsewhere and back.")
     verbs = parser.add_subparsers(required=True)
     for name, act, many in (("pack", pack, "+"), ("split", split, "+"), ("join", join, 1)):
@@ -37,10 +40,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         verb.add_argument("out", type=Path)
         verb.add_argument("sources", type=Path, nargs=many)
         verb.set_defaults(act=act)
-    verb = verbs.add_parser("slim")
-    verb.add_argument("sources", type=Path, nargs=1, metavar="CHECKPOINT")
-    verb.add_argument("out", type=Path)
-    verb.set_defaults(act=slim)
+    for name, one, source in (("slim", slim, "CHECKPOINT"), ("keep", keep, "CODEC_DIR")):
+        verb = verbs.add_parser(name)
+        verb.add_argument("sources", type=Path, nargs=1, metavar=source)
+        verb.add_argument("out", type=Path)
+        verb.set_defaults(act=one)
     args = parser.parse_args(argv)
     args.act(args.out, args.sources)
 
@@ -74,10 +78,23 @@ def join(out: Path, folders: list[Path]) -> None:
 def slim(out: Path, checkpoints: list[Path]) -> None:
     """A codec checkpoint whose optimisers remember in bfloat16."""
     state = torch.load(checkpoints[0], map_location="cpu", weights_only=True)
-    for name in ("optimiser", "critics_optimiser"):
-        if name in state:
-            state[name]["state"] = _halved(state[name]["state"])
+    for memory in (
+        *state["optimisers"],
+        *([state["critics_optimiser"]] if "critics" in state else []),
+    ):
+        memory["state"] = _halved(memory["state"])
     torch.save(state, out)
+
+
+def keep(out: Path, codecs: list[Path]) -> None:
+    """A trained codec at half precision, and the digests of its files."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = load_file(codecs[0] / "model.safetensors")
+    save_file({name: value.half() for name, value in weights.items()}, out / "model.safetensors")
+    (out / "config.json").write_bytes((codecs[0] / "config.json").read_bytes())
+    names = ("config.json", "model.safetensors")
+    lines = [f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (out / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 
 
 def _halved(memory: Any) -> Any:

@@ -1,28 +1,170 @@
 """SNAC's costly layers as one core likes them: fused, in C++, compiled where they are run.
 
 torch keeps every intermediate of a residual unit in memory, and differentiates sines and
-depthwise convolutions slowly. `quicken` gives the units, snakes and strided convolutions of a SNAC
-other code for the same functions; parameters and results stay what they were. It needs `g++`;
-float32 on a CPU only.
+depthwise convolutions slowly. `quicken` gives the layers of a SNAC other code for the same
+functions; parameters stay what they were, and so do results but for the rounding of bfloat16,
+which matrix products are of where the processor has it. It needs `g++`; float32 on a CPU only.
 """
 
 import ctypes
 import hashlib
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
-from snac.layers import ResidualUnit, Snake1d
+from snac.layers import NoiseBlock, ResidualUnit, Snake1d
 from torch import Tensor, nn
+from torch.nn import functional
 
 SOURCE = Path(__file__).with_name("fast.cpp")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=c++17")
-WIDE = 64
-"""The times that the kernels take at once."""
+FLAGS = [
+    "-O3", "-march=native", "-shared", "-fPIC", "-std=c++17",
+    # -ffast-math without what it does to the whole process when the library is loaded.
+    "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-ffinite-math-only",
+    "-fassociative-math", "-freciprocal-math",
+]  # fmt: skip
+LANES = 16
+"""The kernels take multiples of it in time."""
+FEWEST = 64
+"""Columns of a matrix product; for fewer, torch is quicker."""
+
+
+def quicken(codec: nn.Module) -> None:
+    """Give the layers in `codec` that the kernels know their kernels, whatever they lie in."""
+    for module in list(codec.modules()):
+        kernel = _kernel(module)
+        if kernel is not None:
+            module.forward = MethodType(kernel, module)
+
+
+def _kernel(module: nn.Module) -> Any:
+    if isinstance(module, ResidualUnit):
+        return _unit
+    if isinstance(module, Snake1d):
+        return _snake
+    if isinstance(module, NoiseBlock):
+        return _noise
+    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and module.groups == 1:
+        (stride,), (taps,), padding = module.stride, module.kernel_size, module.padding[0]
+        if stride > 1 and (taps, padding) == (2 * stride, stride / 2):
+            return _down if isinstance(module, nn.Conv1d) else _up
+        if (stride, taps, padding, module.out_channels) == (1, 7, 3, 1):
+            return _last
+    return None
+
+
+def _snake(module: Any, x: Tensor) -> Tensor:
+    return _run("snake", x, x.shape, (), module.alpha)
+
+
+def _noise(module: Any, x: Tensor) -> Tensor:
+    noise = torch.randn(len(x), 1, x.shape[-1])
+    weight = module.linear.weight
+    if not _fits(x.shape[-1], x.shape[1]):
+        return x + noise * functional.conv1d(x, weight)
+    return _run("noise", x, x.shape, (), weight, noise)
+
+
+def _down(module: Any, x: Tensor) -> Tensor:
+    stride, out = module.stride[0], module.out_channels
+    count = x.shape[-1] // stride
+    if x.shape[-1] % stride or not _fits(count, x.shape[1], out):
+        return functional.conv1d(x, module.weight, module.bias, stride, module.padding)
+    shape = (len(x), out, count)
+    return _run("down", x, shape, (out, stride), module.weight, module.bias)
+
+
+def _up(module: Any, x: Tensor) -> Tensor:
+    stride, out = module.stride[0], module.out_channels
+    if not _fits(x.shape[-1], x.shape[1], out):
+        return functional.conv_transpose1d(x, module.weight, module.bias, stride, module.padding)
+    shape = (len(x), out, x.shape[-1] * stride)
+    return _run("up", x, shape, (out, stride), module.weight, module.bias)
+
+
+def _last(module: Any, x: Tensor) -> Tensor:
+    return _run("last", x, (len(x), 1, x.shape[-1]), (), module.weight, module.bias)
+
+
+def _unit(module: Any, x: Tensor) -> Tensor:
+    first, depthwise, second, pointwise = module.block
+    if not _fits(x.shape[-1], x.shape[1]):
+        slow: Tensor = x + module.block(x)
+        return slow
+    y: Tensor = _Unit.apply(  # type: ignore[no-untyped-call]
+        x, depthwise.dilation[0], first.alpha, depthwise.weight, depthwise.bias,
+        second.alpha, pointwise.weight, pointwise.bias,
+    )  # fmt: skip
+    return y
+
+
+def _fits(time: int, *channels: int) -> bool:
+    """Whether the matrix products are of sizes that the kernels take, and are quick with."""
+    return time % LANES == 0 and time >= FEWEST and not any(count % 4 for count in channels)
+
+
+def _run(
+    name: str, x: Tensor, shape: Sequence[int], sizes: tuple[int, ...], *weights: Tensor
+) -> Tensor:
+    """The kernel `name` on x, to y of `shape`; `sizes` it is told beside those of x."""
+    y: Tensor = _Layer.apply(name, shape, sizes, x, *weights)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, name: str, shape: Sequence[int], sizes: tuple[int, ...], x: Tensor, *given: Tensor
+    ) -> Tensor:
+        x, weights, y = x.contiguous(), [w.contiguous() for w in given], x.new_empty(shape)
+        _call(f"{name}_forward", x, *weights, y, *x.shape, *sizes)
+        ctx.save_for_backward(x, *weights)
+        ctx.name, ctx.sizes = name, sizes
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, *weights = ctx.saved_tensors
+        dx, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in weights]
+        dy = dy.contiguous()
+        _call(f"{ctx.name}_backward", dy, x, *weights, dx, *grads, *x.shape, *ctx.sizes)
+        return None, None, None, dx, *grads
+
+
+class _Unit(torch.autograd.Function):
+    """A residual unit, which remembers what its depthwise convolution gave."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dilation: int, *given: Tensor) -> Tensor:
+        x, weights = x.contiguous(), [w.contiguous() for w in given]
+        h, y = torch.empty_like(x), torch.empty_like(x)
+        _call("unit_forward", x, *weights, h, y, *x.shape, dilation)
+        ctx.save_for_backward(x, h, *weights)
+        ctx.dilation = dilation
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, h, *weights = ctx.saved_tensors
+        dx, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in weights]
+        dy = dy.contiguous()
+        _call("unit_backward", dy, x, h, *weights, dx, *grads, *x.shape, ctx.dilation)
+        return dx, None, *grads
+
+
+def _call(name: str, *arguments: Tensor | int) -> None:
+    """Tensors by address, sizes as C's long."""
+    getattr(_library(), name)(
+        *(
+            ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_long(a)
+            for a in arguments
+        )
+    )
 
 
 @cache
@@ -36,81 +178,3 @@ def _library() -> ctypes.CDLL:
             subprocess.run(["g++", *FLAGS, str(SOURCE), "-o", str(part)], check=True)
             part.replace(built)
     return ctypes.CDLL(str(built))
-
-
-def _call(name: str, *arguments: Tensor | int) -> None:
-    """Tensors by address, sizes as C's long."""
-    getattr(_library(), name)(
-        *(
-            ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_long(a)
-            for a in arguments
-        )
-    )
-
-
-class _Unit(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dilation: int, *weights: Tensor) -> Tensor:
-        """`weights` are a1, w, b, a2, matrix, bias of fast.cpp."""
-        x, weights = x.contiguous(), tuple(w.contiguous() for w in weights)
-        h, y = torch.empty_like(x), torch.empty_like(x)
-        _call("unit_forward", x, *weights, h, y, *x.shape, dilation)
-        ctx.save_for_backward(x, h, *weights)
-        ctx.dilation = dilation
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> Any:
-        x, h, *weights = ctx.saved_tensors
-        a1, w, _, a2, matrix, _ = weights
-        dx, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in weights]
-        da1, dw, db, da2, dmatrix, dbias = grads
-        _call(
-            "unit_backward", dy.contiguous(), x, h, a1, w, a2, matrix,
-            dx, da1, dw, db, da2, dmatrix, dbias, *x.shape, ctx.dilation,
-        )  # fmt: skip
-        return dx, None, *grads
-
-
-class _Snake(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
-        x, a, y = x.contiguous(), a.contiguous(), torch.empty_like(x)
-        _call("snake_forward", x, a, y, *x.shape)
-        ctx.save_for_backward(x, a)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        x, a = ctx.saved_tensors
-        dx, da = torch.empty_like(x), torch.zeros_like(a)
-        _call("snake_backward", grad.contiguous(), x, a, dx, da, *x.shape)
-        return dx, da
-
-
-def unit(module: Any, x: Tensor) -> Tensor:
-    """What the residual unit `module` computes on (batch, channels, time)."""
-    first, depthwise, second, pointwise = module.block
-    if x.shape[1] % 4 or x.shape[2] % WIDE:
-        slow: Tensor = x + pointwise(second(depthwise(first(x))))
-        return slow
-    y: Tensor = _Unit.apply(  # type: ignore[no-untyped-call]
-        x, depthwise.dilation[0], first.alpha, depthwise.weight, depthwise.bias,
-        second.alpha, pointwise.weight, pointwise.bias,
-    )  # fmt: skip
-    return y
-
-
-def snake(module: Any, x: Tensor) -> Tensor:
-    """What Snake1d computes."""
-    y: Tensor = _Snake.apply(x, module.alpha)  # type: ignore[no-untyped-call]
-    return y
-
-
-def quicken(codec: nn.Module) -> None:
-    """Give the residual units and snakes of a SNAC their kernels, whatever they lie in."""
-    for module in codec.modules():
-        if isinstance(module, ResidualUnit):
-            module.forward = MethodType(unit, module)
-        elif isinstance(module, Snake1d):
-            module.forward = MethodType(snake, module)

@@ -76,7 +76,8 @@ class PitchLoss(nn.Module):
     """How far the sound below 600 Hz is from the recording's, phase and all, relative to it.
 
     Magnitudes do not teach pitch: a decoder that knows no phase from its codes oscillates at its
-    own frame rate, and speech becomes a whisper with a hum. 1 is what silence would get.
+    own frame rate, and speech becomes a whisper with a hum. 1 is what silence would get. Energies
+    are added up over a crop, so the voice counts and what noise there is beside it does not.
     """
 
     WINDOW = 1024
@@ -90,8 +91,8 @@ class PitchLoss(nn.Module):
     def forward(self, heard: Tensor, wanted: Tensor) -> Tensor:
         """Both (batch, 1, samples) to a scalar."""
         ours, theirs = self._low(heard), self._low(wanted)
-        distance = (ours - theirs).square().sum(-1).add(1e-10).sqrt().sum(dim=(1, 2))
-        return (distance / (theirs.square().sum(-1).sqrt().sum(dim=(1, 2)) + 1e-2)).mean()
+        distance = (ours - theirs).square().sum(dim=(1, 2, 3)) + 1e-6
+        return (distance / (theirs.square().sum(dim=(1, 2, 3)) + 1e-2)).sqrt().mean()
 
     def _low(self, samples: Tensor) -> Tensor:
         spectrum = torch.stft(

@@ -52,7 +52,7 @@ CONFIG: dict[str, Any] = {
     "depthwise": True,
 }
 MEL_WEIGHT = 15.0
-PITCH_WEIGHT = 4.0
+PITCH_WEIGHT = 6.0
 COMMITMENT_WEIGHT = 0.25
 CRITICS_RATE = 0.5
 """Of the codec's own."""
@@ -62,8 +62,9 @@ FEATURE_WEIGHT = 2.0
 AVERAGE = 0.999
 POOL = 32_768
 """Encoder outputs remembered a codebook, to draw codewords from."""
-REVIVE_EVERY = 500
+REVIVE_EVERY = 250
 LOG_EVERY = 100
+CLOCK_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,17 @@ class Plan:
 
     def rate_at(self, step: int) -> float:
         """Warm-up, a plateau, and a straight line to zero at the end."""
-        warm = min(1.0, (step + 1) / 200)
+        warm = min(1.0, (step + 1) / 50)
         left = (self.steps - step) / max(1, self.decay_steps)
         return self.rate * min(warm, left, 1.0)
+
+    def mel_at(self, step: int, opened_at: int | None) -> float:
+        """The mel loss's share of its weight: pitch first.
+
+        A network as it is drawn lets phase through; one that has learnt magnitudes first does not
+        any more, and from there no pitch is learnt.
+        """
+        return min(1.0, 0.06 + step / max(1, self.open_steps)) if opened_at is None else 1.0
 
     def mix_at(self, step: int, opened_at: int | None) -> float:
         """The share of crops that are quantised, the codebooks being there since `opened_at`."""
@@ -175,7 +184,7 @@ class Optimisers:
     def __init__(self, module: nn.Module) -> None:
         matrices = [p for n, p in module.named_parameters() if _is_matrix(n, p)]
         chosen = set(map(id, matrices))
-        self._matrices = [(p, nn.Parameter(p.detach().flatten(1))) for p in matrices]
+        self._matrices = [(p, nn.Parameter(_flat(p.detach()).clone())) for p in matrices]
         rest = [p for p in module.parameters() if id(p) not in chosen]
         self.all: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(rest, betas=(0.8, 0.99), weight_decay=0.0)
@@ -184,18 +193,21 @@ class Optimisers:
             flat = [view for _, view in self._matrices]
             self.all.append(
                 torch.optim.Muon(
-                    flat, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+                    flat, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw", ns_steps=4
                 )
             )
 
+    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights by their gradients."""
-        for matrix, view in self._matrices:
-            view.grad = None if matrix.grad is None else matrix.grad.flatten(1)
+        for weight, flat in self._matrices:
+            flat.copy_(_flat(weight))
+            flat.grad = None if weight.grad is None else _flat(weight.grad)
         for optimiser in self.all:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            optimiser.param_groups[0]["lr"] = rate
             optimiser.step()
+        for weight, flat in self._matrices:
+            _flat(weight, flat)
 
     def state(self) -> list[dict[str, Any]]:
         """To keep, and to `load`."""
@@ -205,6 +217,17 @@ class Optimisers:
         """Go on from `state`."""
         for optimiser, kept in zip(self.all, state, strict=True):
             optimiser.load_state_dict(kept)
+
+
+def _flat(weight: Tensor, new: Tensor | None = None) -> Tensor:
+    """A convolution's weight as a matrix, the fewer channels first; with `new`, set from that.
+
+    The wider the matrix, the less it costs Muon.
+    """
+    order = weight.transpose(0, 1) if weight.shape[1] < weight.shape[0] else weight
+    if new is not None:
+        order.copy_(new.view(order.shape))
+    return order.flatten(1)
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
@@ -219,6 +242,8 @@ class Trainer:
         torch.manual_seed(0)
         self.out, self.plan, self.device, self.step = out, plan, device, 0
         self.config = config
+        self.slowing = 1.0
+        """A factor of the learning rate, for an end by the clock."""
         self.opened_at: int | None = None
         """The step at which the codebooks were drawn."""
         self.codec: Any = SNAC(**config).to(device)
@@ -260,7 +285,8 @@ class Trainer:
         z_q, codebook_loss = self.quantised(z, mix)
         heard = self.decode(z_q)
         mel_loss, pitch_loss = self.mel(heard, wanted), self.pitch(heard, wanted)
-        loss = MEL_WEIGHT * mel_loss + PITCH_WEIGHT * pitch_loss + codebook_loss
+        mel_weight = MEL_WEIGHT * self.plan.mel_at(self.step, self.opened_at)
+        loss = mel_weight * mel_loss + PITCH_WEIGHT * pitch_loss + codebook_loss
         said = {"mel": mel_loss.item(), "pitch": pitch_loss.item()}
         said["codebook"] = codebook_loss.item()
         critics_grads: Sequence[Tensor] = ()
@@ -278,7 +304,7 @@ class Trainer:
         torch.autograd.backward(loss, inputs=self._learnt)
         _share(self.codec)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 10.0)
-        rate = self.plan.rate_at(self.step)
+        rate = self.plan.rate_at(self.step) * self.slowing
         self.optimisers.step(rate)
         if critics_grads:
             self._teach_critics(critics_grads, CRITICS_RATE * rate)
@@ -390,6 +416,7 @@ def main() -> None:
 
 def _work(rank: int, args: argparse.Namespace) -> None:
     """What each of the workers does: a share of every batch, on one core."""
+    torch.set_flush_denormal(True)
     if args.workers > 1:
         torch.set_num_threads(1)
         meeting = f"file://{(args.out_dir / 'meeting').resolve()}"
@@ -406,12 +433,12 @@ def _work(rank: int, args: argparse.Namespace) -> None:
     seed = trainer.step * args.workers + rank
     torch.manual_seed(seed)
     batches = clips.crops(speech, plan.frames, plan.batch // args.workers, seed)
-    until = time.monotonic() + args.minutes * 60
+    clock = Clock(time.monotonic() + args.minutes * 60, args.decay_minutes * 60)
     if rank == 0:
         (args.out_dir / "heard.txt").write_text(clips.listed(paths, speech), encoding="utf-8")
         hours = sum(map(len, speech)) / tokens.SAMPLE_RATE / 3600
         print(f"{len(speech)} recordings, {hours:.2f} hours; from step {trainer.step}", flush=True)
-    for said in _steps(trainer, batches, until):
+    for said in _steps(trainer, batches, clock):
         if rank == 0:
             print(said, flush=True)
             with (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -420,10 +447,27 @@ def _work(rank: int, args: argparse.Namespace) -> None:
         trainer.save()
 
 
-def _steps(trainer: Trainer, batches: Iterator[Tensor], until: float) -> Iterator[dict[str, Any]]:
-    """Learn, and tell the means of each hundred steps; a checkpoint every five hundred."""
+@dataclass(frozen=True)
+class Clock:
+    """When to end, where the machine's speed is not known, and from when on to slow down."""
+
+    until_s: float
+    decay_s: float
+
+    def left(self) -> float:
+        """1 until the decay begins, then a straight line to 0; the first worker's for all."""
+        left_s = self.until_s - time.monotonic()
+        left = torch.tensor(max(0.0, min(1.0, left_s / max(self.decay_s, 1e-3))))
+        if dist.is_initialized():
+            dist.broadcast(left, 0)
+        return float(left)
+
+
+def _steps(trainer: Trainer, batches: Iterator[Tensor], clock: Clock) -> Iterator[dict[str, Any]]:
+    """Learn, and tell the means of each hundred steps; a checkpoint now and then."""
     began, sums, used = time.monotonic(), {}, []  # type: float, dict[str, float], list[int]
-    while trainer.step < trainer.plan.steps:
+    trainer.slowing = clock.left()
+    while trainer.step < trainer.plan.steps and trainer.slowing > 0:
         said: dict[str, Any] = trainer.learn(next(batches).to(trainer.device))
         used = said.pop("used", used)
         for name, value in said.items():
@@ -433,8 +477,8 @@ def _steps(trainer: Trainer, batches: Iterator[Tensor], until: float) -> Iterato
             line = {"step": trainer.step, **{k: round(v, 4) for k, v in sums.items()}}
             yield {**line, "used": used, "seconds": round(seconds, 1)}
             began, sums = time.monotonic(), {}
-            if _is_over(until):
-                return
+        if trainer.step % CLOCK_EVERY == 0:
+            trainer.slowing = clock.left()
         if trainer.step % REVIVE_EVERY == 0 and _is_first():
             trainer.save()
 
@@ -443,20 +487,15 @@ def _is_first() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def _is_over(until: float) -> bool:
-    """Whether it is later than `until` by the first worker's clock."""
-    late = torch.tensor([time.monotonic() >= until])
-    if dist.is_initialized():
-        dist.broadcast(late, 0)
-    return bool(late)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train nano's codec.")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("speech", type=Path, nargs="+", help="folders of recordings")
     parser.add_argument("--steps", type=int, required=True, help="the plan's last step")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many, and save")
+    parser.add_argument(
+        "--decay-minutes", type=float, default=0.0, help="to slow down in, of these"
+    )
     parser.add_argument("--open-steps", type=int, default=1500)
     parser.add_argument("--mix-steps", type=int, default=1000)
     parser.add_argument("--decay-steps", type=int, default=1000)

@@ -7,7 +7,9 @@ import clips
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file, save_file
 
+from orpheus_clone import layout
 from tests.conftest import DATA_SAMPLES
 
 
@@ -46,12 +48,25 @@ def test_a_slim_checkpoint_goes_on_nearly_as_the_whole_one(tmp_path: Path) -> No
         optimiser.zero_grad()
         torch.autograd.backward(layer(torch.ones(4)).square().sum())
         optimiser.step()
-    torch.save({"optimiser": optimiser.state_dict(), "step": 3}, tmp_path / "whole.pt")
+    torch.save({"optimisers": [optimiser.state_dict()], "step": 3}, tmp_path / "whole.pt")
     carry.main(["slim", str(tmp_path / "whole.pt"), str(tmp_path / "slim.pt")])
     state = torch.load(tmp_path / "slim.pt", weights_only=True)
     other = torch.optim.AdamW(layer.parameters())
-    other.load_state_dict(state["optimiser"])
+    other.load_state_dict(state["optimisers"][0])
     for mine, its in zip(optimiser.state.values(), other.state.values(), strict=True):
         assert its["step"] == mine["step"]
         assert its["exp_avg"].dtype == torch.float32
         assert torch.allclose(its["exp_avg"], mine["exp_avg"], rtol=0.01)
+
+
+def test_a_codec_that_is_kept_comes_with_its_digests(tmp_path: Path) -> None:
+    (tmp_path / "codec").mkdir()
+    (tmp_path / "codec" / "config.json").write_text("{}\n", encoding="utf-8")
+    save_file({"weight": torch.tensor([1.0, 0.1])}, tmp_path / "codec" / "model.safetensors")
+    carry.main(["keep", str(tmp_path / "codec"), str(tmp_path / "kept")])
+    weight = load_file(tmp_path / "kept" / "model.safetensors")["weight"]
+    assert weight.dtype == torch.float16
+    assert weight.tolist() == pytest.approx([1.0, 0.1], abs=1e-4)
+    for line in (tmp_path / "kept" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, name = line.split()
+        assert layout.sha256_file(tmp_path / "kept" / name) == digest

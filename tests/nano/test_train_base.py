@@ -60,7 +60,7 @@ def trainer(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path]
 def test_a_row_is_the_products_training_row_and_knows_where_its_text_lies() -> None:
     clip = spoken(1)[0]
     (row,) = rows_of([clip])
-    prompt = models.prompt_ids(TOKENIZER, clip.voice, clip.text, ())
+    prompt = models.prompt_ids(TOKENIZER, clip.voice, clip.text, (), "en")
     whole = tokens.training_row(prompt, clip.codes.astype(np.int64))
     assert row.prompt + row.audio == whole.input_ids[:-1]
     text = row.prompt[row.text : row.text + len(row.places)]

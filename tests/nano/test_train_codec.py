@@ -1,6 +1,7 @@
 """Training nano's codec: what must hold whatever is learnt."""
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,7 +82,18 @@ def test_kmeans_finds_directions() -> None:
 
 def test_the_rate_warms_up_and_ends_at_nothing() -> None:
     wanted = Plan(1000, 0, 0, 100, 2.0, 8, 4, is_frozen=False, critics=0)
-    assert [wanted.rate_at(step) for step in (0, 199, 500, 950, 1000)] == [0.01, 2, 2, 1, 0]
+    assert [wanted.rate_at(step) for step in (0, 49, 500, 950, 1000)] == [0.04, 2, 2, 1, 0]
+
+
+def test_the_clock_slows_training_down_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, now = train_codec.Clock(until_s=100, decay_s=40), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    left = []
+    for now[0] in (0, 60, 80, 100, 130):
+        left.append(clock.left())
+    assert left == [1, 1, 0.5, 0, 0]
+    monkeypatch.undo()
+    assert train_codec.Clock(until_s=time.monotonic() + 9, decay_s=0).left() == 1
 
 
 @pytest.mark.parametrize("critics", [0, 2])
