@@ -21,6 +21,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from rapidfuzz.distance import Levenshtein
 
@@ -32,9 +33,12 @@ GAP_COST = 0.7
 """Of a word that has no partner; two of them cost more than one pair that is not alike."""
 JOINED = 0.8
 """Two words at least so like one are that one, written apart."""
+REJOINED = 0.7
+"""A stretch at least so like another is that, with its words parted elsewhere."""
 JOIN_COST = 0.05
 """Where they would do singly, that is preferred."""
 
+_YEAR = re.compile(r"\b(1[1-9]|20)([1-9]\d)\b")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z _-]{1,24}/?>")
 _WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_WITHOUT_SPACES}]|[^\W_{_WITHOUT_SPACES}]+")
@@ -46,7 +50,8 @@ class Match:
     """How a clip's text and what was heard in it agree, after both are normalised."""
 
     cer: float
-    """Character error rate, edits over the text's characters; can exceed 1. Spaces do not count."""
+    """Character error rate, edits over the text's characters; can exceed 1. Spaces do not count,
+    nor do words that sound alike."""
     unspoken: str
     """The longest run of words of the text that was not heard; "" if there is none."""
     untold: str
@@ -59,16 +64,27 @@ class Match:
 
 def match(text: str, heard: str, language: str) -> Match:
     """Align `text` and `heard`."""
-    said, told = words(text, language), words(heard, language)
-    steps = _aligned(said, told)
-    letters = "".join(said)
+    said = words(text, language)
+    matches = [_match(said, words(reading, language)) for reading in _readings(heard)]
+    return min(matches, key=lambda m: m.cer)
+
+
+def _match(said: list[str], told: list[str]) -> Match:
+    steps = _rejoined(_aligned(said, told))
+    wrong = [(a, b) for a, b in steps if likeness(a, b) < ALIKE]
+    edits = sum(Levenshtein.distance(a.replace(" ", ""), b.replace(" ", "")) for a, b in wrong)
     return Match(
-        cer=Levenshtein.distance(letters, "".join(told)) / max(1, len(letters)),
+        cer=edits / max(1, sum(map(len, said))),
         unspoken=_longest_run([a if not b else "" for a, b in steps]),
         untold=_longest_run([b if not a else "" for a, b in steps]),
-        substituted=tuple((a, b) for a, b in steps if a and b and likeness(a, b) < ALIKE),
+        substituted=tuple((a, b) for a, b in wrong if a and b),
         words=len(said),
     )
+
+
+def _readings(heard: str) -> set[str]:
+    """As it is, and with what may be years read so: Whisper writes 1828 where either was said."""
+    return {heard, _YEAR.sub(r"\1 \2", heard)}
 
 
 def words(text: str, language: str) -> list[str]:
@@ -145,6 +161,18 @@ def _aligned(said: Sequence[str], told: Sequence[str]) -> list[tuple[str, str]]:
         steps.append((" ".join(said[i - a : i]), " ".join(told[j - b : j])))
         i, j = i - a, j - b
     return steps[::-1]
+
+
+def _rejoined(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What does not fit word by word but does as a whole is one step: N B S and NBS."""
+    joined: list[tuple[str, str]] = []
+    for is_same, group in groupby(steps, key=lambda step: step[0] == step[1]):
+        block = list(group)
+        said, told = (" ".join(filter(None, side)) for side in zip(*block, strict=True))
+        as_many = said.count(" ") == told.count(" ")
+        fits = not is_same and not as_many and likeness(said, told) >= REJOINED
+        joined += [(said, told)] if fits else block
+    return joined
 
 
 _MOVES = ((1, 1), (1, 0), (0, 1), (2, 1), (1, 2))
