@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import av
@@ -19,10 +20,12 @@ CLIP = "clip.wav"
 SPEECH: audio.Waveform = soundfile.read(DATA_SAMPLES / "001.flac", dtype="float32")[0]
 
 
-def write_with_ffmpeg(path: Path, codec: str, rate: int, seconds: float = 1.0) -> None:
+def write_with_ffmpeg(
+    path: Path, codec: str, rate: int, seconds: float = 1.0, flags: str = ""
+) -> None:
     """A 200 Hz tone through PyAV, as a phone or a browser would write it."""
     samples = np.sin(2 * np.pi * 200 * np.arange(round(rate * seconds)) / rate) * 0.1
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": flags} if flags else {}) as container:
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
@@ -175,6 +178,26 @@ def test_a_part_of_a_file_is_refused(tmp_path: Path, suffix: str, share: float) 
         audio.read(path)
 
 
+def test_a_part_of_a_download_is_refused(tmp_path: Path) -> None:
+    """Its table of contents comes first and tells how long it should be."""
+    path = tmp_path / "clip.m4a"
+    write_with_ffmpeg(path, "aac", 44100, seconds=6, flags="faststart")
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match=r"clip\.m4a: .*broken off"):
+        audio.read(path)
+
+
+def test_a_stream_whose_rate_changes_is_refused(tmp_path: Path) -> None:
+    first, second, both = (tmp_path / f"{name}.aac" for name in ("first", "second", "both"))
+    write_with_ffmpeg(first, "aac", 44100)
+    write_with_ffmpeg(second, "aac", 22050)
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(AudioError, match=r"both\.aac: changes at 1\.\d s .* to 1 at 22050"):
+        audio.read(both)
+
+
 def test_an_ogg_stream_that_was_broken_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     path = tmp_path / "clip.ogg"
     write_with_ffmpeg(path, "libopus", 48_000, seconds=6)
@@ -194,13 +217,18 @@ def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path: Path) -> None:
 
 
 def test_a_playlist_makes_ffmpeg_fetch_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp3"
-    path.write_text(
-        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-        encoding="utf-8",
-    )
-    with pytest.raises(AudioError, match=r"clip\.mp3: is not audio"):
-        audio.read(path)
+    path = tmp_path / "clip.m4a"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        path.write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{address}\n#EXT-X-ENDLIST\n",
+            encoding="utf-8",
+        )
+        with pytest.raises(AudioError, match=r"clip\.m4a: is not audio"):
+            audio.read(path)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

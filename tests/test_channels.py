@@ -6,6 +6,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from orpheus_clone import audio
+from orpheus_clone.channels import Look
 from tests.conftest import DATA_SAMPLES
 from tests.signals import joined, noise, tone, zeros
 
@@ -59,6 +60,7 @@ def test_channels_that_agree_become_their_mean(tmp_path: Path, gain: float) -> N
         ("noise louder than the speech", noise(LENGTH_MS, -12)),
         ("hum", tone(LENGTH_MS, -12, 50)),
         ("the same, far away", ONE / np.float32(4)),
+        ("another voice, far away", OTHER[: len(ONE)] * np.float32(0.02)),
         ("opposite", -ONE * np.float32(0.9)),
         ("opposite with DC and noise", -0.7 * ONE + 0.1 + noise(LENGTH_MS, -45)),
         ("a room microphone", echo(ONE, 90, 1) * np.float32(0.7)),
@@ -94,3 +96,14 @@ def test_of_six_channels_those_with_speech_are_taken(tmp_path: Path) -> None:
 def test_two_channels_shorter_than_can_be_compared_become_their_mean(tmp_path: Path) -> None:
     read = stereo(tmp_path / CLIP, tone(10), zeros(10))
     assert close(read, tone(10) / 2)
+
+
+@pytest.mark.parametrize("size", [7, 1199, 1200, 1201, 100_000])
+def test_it_does_not_matter_in_what_pieces_a_recording_comes(size: int) -> None:
+    pair = np.stack([ONE, -ONE * np.float32(0.5)], axis=1)[:48_000]
+    look = Look()
+    for start in range(0, len(pair), size):
+        look.add(pair[start : start + size])
+    chosen, scale = look.choice()
+    assert chosen == [0]
+    assert float(scale) == 1.0

@@ -80,6 +80,11 @@ def test_muted_pauses_say_nothing_about_the_noise() -> None:
     assert quality.snr_db(gated) == pytest.approx(quality.snr_db(noisy), abs=0.5)
 
 
+def test_the_noise_under_the_speech_does_not_count_as_speech() -> None:
+    mix = joined(zeros(150), tone(850, -20)) + noise(1000, -25)
+    assert quality.snr_db(mix) == pytest.approx(5, abs=0.6)
+
+
 def test_noise_alone_has_no_signal_over_it() -> None:
     assert quality.snr_db(noise(2000, -30)) < 1
     assert quality.snr_db(zeros(2000)) == 0
@@ -143,6 +148,15 @@ def test_a_spectrum_without_an_end_reaches_nyquist() -> None:
     assert quality.bandwidth_hz(SPEECH + noise_like(SPEECH, -40)) == 12_000
 
 
+def test_a_gap_in_the_spectrum_is_not_its_end() -> None:
+    spectrum = np.fft.rfft(noise(1000, -20))
+    spectrum[5000:6000] = 0
+    assert quality.bandwidth_hz(np.fft.irfft(spectrum).astype(np.float32)) == 12_000
+    spectrum[5000:] = 0
+    ended = np.fft.irfft(spectrum).astype(np.float32)
+    assert quality.bandwidth_hz(ended) == pytest.approx(5000, rel=0.08)
+
+
 @pytest.mark.parametrize("mains", [50, 60, 59.97])
 @pytest.mark.parametrize("clip", range(len(CLIPS)))
 def test_mains_hum_stands_out(clip: int, mains: float) -> None:
@@ -183,6 +197,12 @@ def test_music_under_speech_is_told_from_noise_under_speech(clip: int) -> None:
     assert quality.music(speech + under * chords(speech)) > 0.25
     assert quality.music(speech + noise_like(speech, speech_dbfs(speech) - 15)) < 0.1
     assert quality.music(hum(speech, 50, -40)) < 0.15
+
+
+def test_one_steady_vowel_of_a_short_clip_is_not_music() -> None:
+    short = joined(noise(200, -70), tone(500, -20, 880), noise(200, -70))
+    assert 0 < quality.music(short) < 0.25
+    assert quality.music(tone(3000, -20, 880)) > 0.9
 
 
 @pytest.mark.parametrize("clip", range(len(CLIPS)))
