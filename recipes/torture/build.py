@@ -4,7 +4,7 @@
 
     OUT_DIR/clips/NAME.flac      the corpus; names say nothing
     OUT_DIR/clips/metadata.csv   name|what it is claimed to say; foreign speakers have no line
-    OUT_DIR/labels.jsonl         {"id", "case", "expected": keep or reject, "kind", …amounts}
+    OUT_DIR/labels.jsonl         {"id", "case", "expected": keep or reject, "kind", "also", …}
     OUT_DIR/interview/           interview.flac, a host (the wanted) and a guest taking turns,
                                  without transcript; turns.jsonl: who speaks when, and what
     OUT_DIR/set.json             seed, wanted speaker, whose speech it is

@@ -1,7 +1,7 @@
 """The torture set as files: the corpus, its labels, and an interview.
 
 `kind` of a label is the reason that prepare should give, as in its rejected.jsonl; "" where it
-should keep the clip.
+should keep the clip. `also` are reasons that are true as well.
 """
 
 import io
@@ -23,6 +23,8 @@ from orpheus_clone.tokens import SAMPLE_RATE
 
 INTERVIEW_TURNS = 24
 INTERVIEW_LEVEL_DBFS = -23.0
+SENTENCES = {"host": (2, 5), "guest": (1, 3)}
+"""Of a turn, at least and less than: the host speaks most."""
 
 
 def compose(out: Path, cast: dict[str, Voice], wanted: str, seed: int, clips: int) -> list[Item]:
@@ -51,13 +53,14 @@ def _write(out: Path, items: list[Item], rng: Generator) -> None:
             claims.append(f"{name}|{item.text}\n")
         expected = "reject" if kind else "keep"
         label = {"id": name, "case": item.case, "expected": expected, "kind": kind}
-        labels.append(json.dumps(label | _rounded(item.amounts), ensure_ascii=False) + "\n")
+        rest = {"also": item.also, **_rounded(item.amounts)}
+        labels.append(json.dumps(label | rest, ensure_ascii=False) + "\n")
     (out / "clips" / "metadata.csv").write_text("".join(claims), encoding="utf-8")
     (out / "labels.jsonl").write_text("".join(labels), encoding="utf-8")
 
 
 def _write_interview(out: Path, host: Voice, others: list[Voice], rng: Generator) -> None:
-    """Two people take turns of two to four sentences in one room."""
+    """A host of two to four sentences a turn and a guest of one or two, in one room."""
     enough = [voice for voice in others if len(voice.utterances) >= 10]
     guest = enough[int(rng.integers(len(enough)))]
     spoken = {
@@ -68,7 +71,9 @@ def _write_interview(out: Path, host: Voice, others: list[Voice], rng: Generator
     at = len(parts[0])
     for n in range(INTERVIEW_TURNS):
         role = ("host", "guest")[n % 2]
-        for i in rng.choice(len(spoken[role]), size=int(rng.integers(2, 5)), replace=False):
+        for i in rng.choice(
+            len(spoken[role]), size=int(rng.integers(*SENTENCES[role])), replace=False
+        ):
             u = spoken[role][i]
             speech = audio.read(u.path)
             gain_db = INTERVIEW_LEVEL_DBFS + rng.uniform(-2, 2) - damage.speech_dbfs(speech)

@@ -31,15 +31,17 @@ class Case:
     kind: str = ""
     damage: Callable[[Waveform, Generator], Damaged] | None = None
     fewest_words: int = FEWEST_WORDS
+    also: tuple[str, ...] = ()
+    """What else is true of it: no mistake where prepare says so."""
 
 
 CASES = {
     "clean": Case(88),
     "other_sex": Case(12, "other_speaker"),
     "same_sex": Case(12, "other_speaker"),
-    "two_joined": Case(5, "two_speakers"),
-    "two_overlapped": Case(5, "two_speakers"),
-    "music": Case(7, "music", damage.music),
+    "two_joined": Case(5, "two_speakers", also=("other_speaker",)),
+    "two_overlapped": Case(5, "two_speakers", also=("other_speaker",)),
+    "music": Case(7, "music", damage.music, also=("noisy",)),
     "white_noise": Case(5, "noisy", damage.white_noise),
     "fan_noise": Case(5, "noisy", damage.fan_noise),
     "telephone": Case(7, "narrowband", damage.telephone),
@@ -66,6 +68,13 @@ class Item:
     samples: NDArray[np.float32]
     text: str | None
     amounts: dict[str, float | str] = field(default_factory=dict)
+    is_untold: bool = False
+    """Whether more is said in it than its text tells."""
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What else is true of it."""
+        return (*CASES[self.case].also, *(["wrong_text"] if self.is_untold else []))
 
 
 def draw(wanted: Voice, others: list[Voice], seed: int, clips: int) -> list[Item]:
@@ -140,9 +149,10 @@ def _two(
         damaged = (damage.joined if is_joined else damage.overlapped)(
             speech, audio.read(u.path), rng
         )
-        told = f"{text} {u.text}" if is_joined and u.text else text
+        is_told = is_joined and u.text is not None
+        told = f"{text} {u.text}" if is_told else text
         amounts: dict[str, float | str] = {**damaged.amounts, "voice": voice}
-        items.append(Item(name, damaged.samples, told, amounts))
+        items.append(Item(name, damaged.samples, told, amounts, is_untold=not is_told))
     return items
 
 

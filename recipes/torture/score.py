@@ -5,18 +5,19 @@
 Two tables and one JSON line last. By kind of fault, where a clip was rejected for one kind:
 
     labelled    clips that have this fault
-    precision   of those rejected for this kind, the share that has this fault
-    deserved    of those rejected for this kind, the share that has any fault
-    recall      of those that have the fault, the share rejected for this kind
+    rejected    clips that were rejected for it
+    precision   of those rejected for it, the share of which it is true: it is the label's kind, or
+                among what else is true of it ("also": music is a noise too)
+    deserved    of those rejected for it, the share that has any fault
+    recall      of those that have the fault, the share rejected for it
     caught      of those that have the fault, the share rejected for whatever reason
-    told        of those that have the fault, the share rejected, or kept with this kind as a flag
-    good lost   clips without any fault that were rejected for this kind
-    good told   clips without any fault that were kept with this kind as a flag
+    told        of those that have the fault, the share rejected, or kept with a flag
+    good lost   clips without any fault that were rejected for it
 
-A fault may be found by another check first (nobody's words can be heard under noise), so precision
-is the strict figure and `deserved` says whether anything good was lost. By case: how many were
-kept, and for what the others were rejected. Where a recording without words was cut apart (the
-interview), minutes kept are told by who speaks in them.
+A clip is rejected for one kind only, and its fault may be found by another check first (nobody's
+words can be heard under noise): `recall` is the strict figure, `caught` what counts for a corpus.
+By case: how many were kept, with a flag or without, and for what the others were rejected. Where a
+recording without words was cut apart (the interview), seconds kept are told by who speaks in them.
 """
 
 import argparse
@@ -59,7 +60,6 @@ class Score:
     caught: float | None
     told: float | None
     good_lost: int
-    good_told: int
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Outcome:
     clips: int = 0
     expected: str = ""
     kept: int = 0
-    flags: Counter[str] = field(default_factory=Counter)
+    flagged: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_table("kind", {kind: asdict(score) for kind, score in scores.items()}))
         print(_table("case", {case: _shown(outcome) for case, outcome in outcomes.items()}))
         line |= {"kinds": {kind: asdict(score) for kind, score in scores.items()}}
+        line |= totals(labels, said)
         line |= {"recall_by_case": recall_by_case(labels, said)}
         line |= heads(args.prepared, labels, said)
     if missing:
@@ -109,26 +110,24 @@ def verdicts(
 
 
 def by_kind(labels: Sequence[dict[str, Any]], said: dict[str, Verdict]) -> dict[str, Score]:
-    """Each kind that is a label, a reason or a flag."""
+    """Each kind that is a label or a reason."""
     kinds = {label["kind"] for label in labels} | {said[label["id"]].kind for label in labels}
-    kinds |= {flag for label in labels for flag in said[label["id"]].flags}
     return {kind: _score(kind, labels, said) for kind in sorted(kinds - {""})}
 
 
 def _score(kind: str, labels: Sequence[dict[str, Any]], said: dict[str, Verdict]) -> Score:
     faulty = [said[label["id"]] for label in labels if label["kind"] == kind]
-    accused = [label["kind"] for label in labels if said[label["id"]].kind == kind]
+    accused = [label for label in labels if said[label["id"]].kind == kind]
     good = [said[label["id"]] for label in labels if not label["kind"]]
     return Score(
         labelled=len(faulty),
         rejected=len(accused),
-        precision=_share(label == kind for label in accused),
-        deserved=_share(label != "" for label in accused),
+        precision=_share(kind in (x["kind"], *x.get("also", ())) for x in accused),
+        deserved=_share(x["kind"] != "" for x in accused),
         recall=_share(verdict.kind == kind for verdict in faulty),
         caught=_share(not verdict.is_kept for verdict in faulty),
-        told=_share(not verdict.is_kept or kind in verdict.flags for verdict in faulty),
+        told=_share(not verdict.is_kept or bool(verdict.flags) for verdict in faulty),
         good_lost=sum(verdict.kind == kind for verdict in good),
-        good_told=sum(kind in verdict.flags for verdict in good),
     )
 
 
@@ -140,9 +139,23 @@ def by_case(labels: Sequence[dict[str, Any]], said: dict[str, Verdict]) -> dict[
         outcome.clips += 1
         outcome.expected = label["expected"]
         outcome.kept += verdict.is_kept
-        outcome.flags.update(verdict.flags)
+        outcome.flagged += bool(verdict.flags)
         outcome.rejected.update([verdict.kind] if not verdict.is_kept else [])
     return dict(outcomes)
+
+
+def totals(labels: Sequence[dict[str, Any]], said: dict[str, Verdict]) -> dict[str, int]:
+    """Over all cases: what was lost of the good, and kept of the faulty."""
+    kept = {label["id"] for label in labels if said[label["id"]].is_kept}
+    good = {label["id"] for label in labels if not label["kind"]}
+    flagged = sum(bool(said[name].flags) for name in kept & good)
+    return {
+        "good": len(good),
+        "good_lost": len(good - kept),
+        "good_flagged": flagged,
+        "faulty": len(labels) - len(good),
+        "faulty_kept": len(kept - good),
+    }
 
 
 def recall_by_case(
@@ -194,12 +207,14 @@ def _share(claims: Iterable[bool]) -> float | None:
 
 
 def _shown(outcome: Outcome) -> dict[str, object]:
-    row = {"clips": outcome.clips, "expected": outcome.expected, "kept": outcome.kept}
-    told = {
-        name: ", ".join(f"{n} {kind}" for kind, n in counter.most_common())
-        for name, counter in (("rejected for", outcome.rejected), ("flagged", outcome.flags))
+    reasons = ", ".join(f"{n} {kind}" for kind, n in outcome.rejected.most_common())
+    return {
+        "clips": outcome.clips,
+        "expected": outcome.expected,
+        "kept": outcome.kept,
+        "flagged": outcome.flagged,
+        "rejected for": reasons,
     }
-    return row | told
 
 
 def _table(name: str, rows: dict[str, dict[str, Any]]) -> str:

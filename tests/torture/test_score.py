@@ -10,7 +10,7 @@ import score
 from orpheus_clone import audio
 from tests.signals import joined, noise, tone
 
-LABELS = [
+LABELS: list[dict[str, Any]] = [
     {"id": f"t{n}", "case": case, "expected": "reject" if kind else "keep", "kind": kind}
     for n, (case, kind) in enumerate(
         [
@@ -25,10 +25,11 @@ LABELS = [
         ]
     )
 ]
+LABELS[4]["also"] = ["wrong_text"]
 KEPT: list[dict[str, Any]] = [
     {"id": "t0", "key": "k0", "source": "t0.flac", "flags": []},
-    {"id": "t2", "key": "k2", "source": "t2.flac", "flags": ["wrong_text"]},
-    {"id": "t6", "key": "k6", "source": "t6.flac", "flags": ["wrong_text"]},
+    {"id": "t2", "key": "k2", "source": "t2.flac", "flags": ["heard 'a' for 'b'"]},
+    {"id": "t6", "key": "k6", "source": "t6.flac", "flags": ["heard 'a' for 'b'"]},
     {"id": "t7", "key": "k7", "source": "t7.flac", "flags": []},
 ]
 REJECTED = [
@@ -42,16 +43,23 @@ REJECTED = [
 def test_each_share_is_what_the_table_says_it_is() -> None:
     scores = score.by_kind(LABELS, score.verdicts(KEPT, REJECTED))
     assert set(scores) == {"other_speaker", "wrong_text", "music"}
-    assert scores["other_speaker"] == score.Score(2, 2, 0.5, 0.5, 0.5, 1.0, 1.0, 1, 0)
-    assert scores["wrong_text"] == score.Score(2, 2, 0.5, 1.0, 0.5, 0.5, 1.0, 0, 1)
-    assert scores["music"] == score.Score(1, 0, None, None, 0.0, 0.0, 0.0, 0, 0)
+    assert scores["other_speaker"] == score.Score(2, 2, 0.5, 0.5, 0.5, 1.0, 1.0, 1)
+    assert scores["wrong_text"] == score.Score(2, 2, 1.0, 1.0, 0.5, 0.5, 1.0, 0)
+    assert scores["music"] == score.Score(1, 0, None, None, 0.0, 0.0, 0.0, 0)
 
 
 def test_each_case_tells_what_became_of_it() -> None:
     outcomes = score.by_case(LABELS, score.verdicts(KEPT, REJECTED))
     assert list(outcomes)[:2] == ["clean", "head_3s"]  # what is to be kept comes first
     assert (outcomes["clean"].kept, outcomes["clean"].rejected) == (1, {"other_speaker": 1})
-    assert outcomes["head_3s"].flags == {"wrong_text": 1}
+    assert outcomes["head_3s"].flagged == 1
+    assert score.totals(LABELS, score.verdicts(KEPT, REJECTED)) == {
+        "good": 3,
+        "good_lost": 1,
+        "good_flagged": 1,
+        "faulty": 5,
+        "faulty_kept": 2,
+    }
     recalls = score.recall_by_case(LABELS, score.verdicts(KEPT, REJECTED))
     assert recalls == {"same_sex": 0.5, "swapped": 1.0, "cut": 0.0, "music": 0.0}
 
