@@ -184,8 +184,10 @@ def test_a_part_of_a_download_is_refused(tmp_path: Path) -> None:
     write_with_ffmpeg(path, "aac", 44100, seconds=6, flags="faststart")
     content = path.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(AudioError, match=r"clip\.m4a: .*broken off"):
+    with av.open(str(path)) as container:
+        packets = [p.pos + p.size for p in container.demux(audio=0) if p.pos and p.size]
+    path.write_bytes(content[: packets[len(packets) // 2]])  # FFmpeg sees nothing wrong with it
+    with pytest.raises(AudioError, match=r"clip\.m4a: announces 6.0 s .* holds 3.0 s .*broken off"):
         audio.read(path)
 
 

@@ -81,8 +81,9 @@ def test_muted_pauses_say_nothing_about_the_noise() -> None:
 
 
 def test_the_noise_under_the_speech_does_not_count_as_speech() -> None:
-    mix = joined(zeros(150), tone(850, -20)) + noise(1000, -25)
-    assert quality.snr_db(mix) == pytest.approx(5, abs=0.6)
+    """So near to the speech the pauses count as part of it: a fifth of them, so 5 - 1 dB."""
+    mix = joined(zeros(200), tone(800, -20)) + noise(1000, -25)
+    assert quality.snr_db(mix) == pytest.approx(4, abs=0.4)
 
 
 def test_noise_alone_has_no_signal_over_it() -> None:
