@@ -166,14 +166,13 @@ def hum(speech: Waveform, rng: Generator) -> Damaged:
 
 
 def overlapped(speech: Waveform, other: Waveform, rng: Generator) -> Damaged:
-    """Somebody else speaks over at least half of it, 0 to 6 dB softer."""
+    """Somebody else speaks over its last 60 % at least, 0 to 6 dB softer."""
     below = rng.uniform(0, 6)
     other = at_dbfs(other, -30)
     other = other * 10 ** ((speech_dbfs(speech) - below - speech_dbfs(other)) / 20)
     start = round(rng.uniform(0, 0.4) * len(speech))
-    over = other[: len(speech) - start]
     mixed = speech.copy()
-    mixed[start : start + len(over)] += over
+    mixed[start:] += np.resize(other, len(speech) - start)  # over and over where it is short
     return Damaged(within_scale(mixed), {"below_db": below})
 
 

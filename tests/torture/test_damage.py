@@ -162,10 +162,12 @@ def test_two_joined_speak_one_after_the_other_at_one_level(speech: Waveform) -> 
     assert first == pytest.approx(second, abs=0.1)
 
 
-def test_who_overlaps_is_heard_in_at_least_half_of_the_clip(speech: Waveform) -> None:
-    other = speech[::-1].copy()
-    damaged = damage.overlapped(speech * np.float32(0.3), other, rng())
-    added = damaged.samples - speech * np.float32(0.3)
-    touched = np.flatnonzero(np.abs(added) > 1e-4)
-    assert touched[-1] - touched[0] > 0.5 * len(speech)
-    assert 0 <= damaged.amounts["below_db"] <= 6
+def test_who_overlaps_speaks_to_the_end_however_short_the_clip(speech: Waveform) -> None:
+    other = speech[SAMPLE_RATE : 2 * SAMPLE_RATE]
+    quiet = speech * np.float32(0.3)
+    for seed in SEEDS:
+        damaged = damage.overlapped(quiet, other, rng(seed))
+        touched = np.flatnonzero(np.abs(damaged.samples - quiet) > 1e-4)
+        assert touched[0] <= 0.42 * len(speech)
+        assert touched[-1] > 0.95 * len(speech)
+        assert 0 <= damaged.amounts["below_db"] <= 6
