@@ -59,6 +59,9 @@ LANGUAGE_PLACES = 5
 LANGUAGE_S = 10.0
 """The language is found at so many places of the material, by so much sound at each."""
 
+WITHOUT_SPACES = frozenset(["zh", "ja", "th", "lo", "my", "yue", "km"])
+"""Languages that write no spaces between words, so that a space tells nothing."""
+
 MODEL_FILES = ("config.json", "model.bin", "tokenizer.json")
 OPTIONAL_FILES = ("preprocessor_config.json", "vocabulary.json", "vocabulary.txt")
 
@@ -181,12 +184,12 @@ class _Whisper:
             condition_on_previous_text=False,
             word_timestamps=True,
         )
-        words = [word for segment in segments for word in segment.words]
-        return [
-            Word(word.word.strip(), float(word.start), float(word.end), float(word.probability))
-            for word in words
-            if word.word.strip()
+        pieces = [
+            Word(piece.word, float(piece.start), float(piece.end), float(piece.probability))
+            for segment in segments
+            for piece in segment.words
         ]
+        return _whole_words(pieces, language)
 
     def _checked(self, language: str) -> str:
         known = self._model.supported_languages
@@ -229,6 +232,21 @@ def _joined(pack: Sequence[Waveform]) -> Waveform:
     gap = np.zeros(round(GAP_S * RATE), np.float32)
     parts = [part for samples in pack for part in (gap, samples)][1:]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _whole_words(pieces: Sequence[Word], language: str) -> list[Word]:
+    """Whisper cuts 5.15 into 5 and .15: what has no space before it goes on with its word."""
+    words: list[Word] = []
+    for piece in pieces:
+        text = piece.text.strip()
+        goes_on = not piece.text.startswith(" ") and language not in WITHOUT_SPACES
+        if words and text and goes_on:
+            last = words.pop()
+            probability = min(last.probability, piece.probability)
+            words.append(Word(last.text + text, last.start_s, piece.end_s, probability))
+        elif text:
+            words.append(Word(text, piece.start_s, piece.end_s, piece.probability))
+    return words
 
 
 def _shared(words: Sequence[Word], lengths_s: Sequence[float]) -> list[tuple[Word, ...] | None]:

@@ -150,6 +150,14 @@ def word(start_s: float, end_s: float, text: str = "word") -> Word:
     return Word(text, start_s, end_s, 0.9)
 
 
+def test_a_word_is_whole_though_whisper_cuts_it() -> None:
+    pieces = [word(0, 1, " 5"), word(1, 2, ".15"), word(2, 3, " "), word(3, 4, " and")]
+    assert asr._whole_words(pieces, "en") == [word(0, 2, "5.15"), word(3, 4, "and")]
+    characters = [word(0, 1, "你"), word(1, 2, "好")]
+    assert asr._whole_words(characters, "zh") == characters
+    assert asr._whole_words([word(0, 1, "Well")], "en") == [word(0, 1, "Well")]
+
+
 def test_words_go_to_the_waveform_in_which_they_lie() -> None:
     # Waveforms at 0-2 s and 3-5 s.
     words = [word(0.5, 1.0), word(1.9, 2.3), word(2.1, 3.3), word(4.5, 5.2)]

@@ -82,9 +82,9 @@ def _match(said: list[str], told: list[str]) -> Match:
     )
 
 
-def _readings(heard: str) -> set[str]:
+def _readings(heard: str) -> tuple[str, str]:
     """As it is, and with what may be years read so: Whisper writes 1828 where either was said."""
-    return {heard, _YEAR.sub(r"\1 \2", heard)}
+    return heard, _YEAR.sub(r"\1 \2", heard)
 
 
 def words(text: str, language: str) -> list[str]:
