@@ -202,6 +202,8 @@ class _Whisper:
 
     def _language(self, waveforms: Sequence[Waveform]) -> str:
         """The language with the most probability over a few places of the material."""
+        if len(self._model.supported_languages) == 1:
+            return str(self._model.supported_languages[0])
         total: dict[str, float] = {}
         places = np.linspace(0, len(waveforms), LANGUAGE_PLACES, endpoint=False).astype(int)
         for place in sorted(set(places.tolist())):

@@ -8,13 +8,13 @@ from types import ModuleType
 
 from orpheus_clone import models
 
-_SCRIPT = Path(__file__).parents[1] / "recipes" / "fetch_judges.py"
+SCRIPT = Path(__file__).parents[1] / "recipes" / "fetch_judges.py"
 
 
 @cache
 def recipe() -> ModuleType:
     """recipes/fetch_judges.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("fetch_judges", _SCRIPT)
+    spec = importlib.util.spec_from_file_location("fetch_judges", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -249,6 +249,14 @@ def test_the_language_is_that_of_most_places() -> None:
     assert {h.language for h in heard} == {"de"}
 
 
+def test_a_model_of_one_language_is_not_asked_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "supported_languages", ("en",))
+    (heard,) = hearer(Scripted([word(0, 2)])).hear([tone(2000)], None)
+    assert heard.language == "en"
+    with pytest.raises(RecipeError, match="'scripted' does not hear language 'de', only en"):
+        hearer(Scripted()).hear([tone(2000)], "de")
+
+
 class Lazy(Sequence[Waveform]):
     """Makes a waveform when it is asked for, and keeps which were."""
 

@@ -13,7 +13,7 @@ FETCH = judges.recipe()
 
 
 def test_the_command_lays_out_both_and_says_where(tmp_path: Path) -> None:
-    command = [sys.executable, FETCH.__file__, str(tmp_path)]
+    command = [sys.executable, str(judges.SCRIPT), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     words, speaker = done.stdout.splitlines()
     assert words.split()[:2] == ["words", str(tmp_path / "whisper-base")]
