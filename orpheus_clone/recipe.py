@@ -56,11 +56,11 @@ class Limits(_Section):
     """Telephone audio ends at 4 kHz, whatever its sample rate says."""
     zeros_max: float | None = Field(0.1, ge=0, le=1)
     """Share of the clip in digital silence; the whole corpus has a limit of its own."""
-    mos_min: float | None = Field(2.0, ge=1, le=5)
-    """DNSMOS's overall score."""
+    mos_min: float | None = Field(2.2, ge=1, le=5)
+    """DNSMOS's overall score: 2.4 and more for real recordings, 2.2 and less under loud noise."""
     music_max: float | None = Field(0.25, ge=0, le=1)
     """Share of the time in which a note is held, as no voice holds one."""
-    echo_doubted_s: float | None = Field(0.35, ge=0)
+    echo_doubted_s: float | None = Field(0.3, ge=0)
     """Seconds in which sounds die away; a room with more is a doubt, not a reason to reject."""
     hum_doubted_db: float | None = 15.0
     """Mains hum over the room tone; more is a doubt, not a reason to reject."""

@@ -206,7 +206,7 @@ def test_a_rejected_recording_is_mentioned_with_where_the_reason_is(
         (["prepare", "HERE", "--transcripts", "none.csv"], 3, "none.csv: no such transcript"),
         (["prepare", "HERE", "--consent", "none.txt"], 3, "none.txt: the consent cannot be read"),
         (["prepare", "HERE", "--base", "giant"], 2, "neither a known name"),
-        (["prepare"], 2, "Missing argument"),
+        (["prepare"], 2, "name AUDIO and --voice"),
         (["clone", "HERE", "--engine", "tpu"], 2, "expected one of auto, vllm, hf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -25,6 +25,8 @@ from orpheus_clone.text.spoken import normalise
 FEW_WORDS = 3
 """Whisper mishears words without a context."""
 DC_DOUBTED = 0.01
+ECHO_TOLD_S = 1.0
+"""Of a single letter it is not told."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,9 @@ def doubts(
     if identity is not None and measures.voice and measures.voice.seconds < TELLABLE_S:
         found.append("too short to tell who speaks")
     quality = measures.quality
-    if limits.echo_doubted_s is not None and quality.reverberation_s > limits.echo_doubted_s:
+    is_long = measures.voice is None or measures.voice.seconds >= ECHO_TOLD_S
+    echo_s = limits.echo_doubted_s
+    if echo_s is not None and quality.reverberation_s > echo_s and is_long:
         found.append(f"the room echoes ({quality.reverberation_s:.2f} s)")
     if limits.hum_doubted_db is not None and quality.hum_db > limits.hum_doubted_db:
         found.append(f"mains hum ({quality.hum_db:.0f} dB over the room tone)")

@@ -18,7 +18,7 @@ from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure
 from orpheus_clone.speaker import SpeakerModel
 
-REVISION = 1
+REVISION = 2
 """Changes whenever something else would be measured of the same piece."""
 
 

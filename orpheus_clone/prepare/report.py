@@ -23,6 +23,7 @@ from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import AudioError
 from orpheus_clone.prepare import plots, verdict
 from orpheus_clone.prepare.coverage import RARE, Coverage, coverage
+from orpheus_clone.prepare.identity import STEADY_S
 from orpheus_clone.prepare.plots import Series
 from orpheus_clone.prepare.verdict import Facts, Verdict
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -151,7 +152,11 @@ def facts(data: ReportData) -> Facts:
             [hz < verdict.TELEPHONE_HZ for hz in _known(c.bandwidth_hz for c in data.kept)]
         ),
         unlike_share=_share(
-            [near < verdict.UNLIKE_SIMILARITY for near in _known(c.similarity for c in data.kept)]
+            [
+                near < verdict.UNLIKE_SIMILARITY
+                # Of shorter clips similarity tells little; see identity.limit_for.
+                for near in _known(c.similarity for c in data.kept if c.seconds >= STEADY_S)
+            ]
         ),
         speed_ratio=fast / slow if slow and fast else None,
         has_consent=data.consent is not None,

@@ -16,6 +16,7 @@ import numpy as np
 from orpheus_clone import silence
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import NoSpeechError
+from orpheus_clone.quality import zero_samples
 from orpheus_clone.silence import SpeechSpan
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
 
@@ -28,8 +29,6 @@ LEAST_RANGE_DB = 15.0
 """Between the loud and the quiet tenths of a clip with speech in it; room tone has 2 or 3."""
 _FADE = 240
 _SHORTEST_TONE_MS = 20.0
-_ZERO_RUN = 120
-"""5 ms: shorter runs of zeros happen in quiet 16-bit recordings."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +100,6 @@ def _lift(recording: Waveform) -> float:
     if loud - quiet < LEAST_RANGE_DB:
         return 1.0
     return float(10 ** (min(max(0.0, LIFTED_DBFS - loud), MOST_LIFT_DB) / 20))
-
-
-def zero_samples(samples: Waveform) -> int:
-    """How many samples lie in runs of at least 5 ms of exact zeros."""
-    is_zero = np.concatenate([[False], samples == 0, [False]]).astype(np.int8)
-    runs = np.flatnonzero(np.diff(is_zero)).reshape(-1, 2)
-    lengths = runs[:, 1] - runs[:, 0]
-    return int(lengths[lengths >= _ZERO_RUN].sum())
 
 
 def _samples(ms: float) -> int:

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from orpheus_clone import silence
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.prepare.trim import zero_samples
+from orpheus_clone.quality import zero_samples
 from orpheus_clone.tokens import SAMPLE_RATE
 from tests.signals import joined, noise, tone, zeros
 
