@@ -54,7 +54,7 @@ def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
     """Clips as ids, in the order given."""
     rows = []
     for clip in spoken:
-        prompt = models.prompt_ids(tokenizer, clip.voice, clip.text, ())
+        prompt = models.prompt_ids(tokenizer, clip.voice, clip.text, (), "en")
         audio = [*tokens.codes_to_tokens(clip.codes.astype(np.int64)), tokens.END_OF_SPEECH]
         last = len(prompt) - len(tokens.PROMPT_TAIL)
         first = len(tokenizer.encode(f"{clip.voice}:").ids) + len(tokens.PROMPT_HEAD)

@@ -93,7 +93,7 @@ def codec_figures(base: BaseModel, allison: Path, out: Path) -> dict[str, float]
         original = original[: len(original) // tokens.FRAME_SAMPLES * tokens.FRAME_SAMPLES]
         decoded = codec.decode(codec.encode(original))
         audio.write(out / f"{recording.id}.flac", np.clip(decoded, -1, 1))
-        said.append(recording.text)
+        said.append(recording.text or "")
         before.append(judges.words(original))
         after.append(judges.words(decoded))
         alike.append(float(judges.speaker(original) @ judges.speaker(decoded)))
