@@ -13,11 +13,11 @@
 20 of the rejected and 40 of the kept are drawn with the seed, and each is listed with the judges'
 figures. They call a clip
 
-    good       CER at most 0.2 and similarity at least 0.5
-    bad        CER above 0.4 or similarity below 0.3
-    undecided  what lies between. Also: moonshine is not asked about texts under 10 letters, where
-               one odd spelling ("ours" for "hours") decides, nor ERes2Net about clips under 1 s,
-               where it gives Allison herself 0.3 to 0.7; good needs both, bad one of them
+    good       CER at most 0.2 (of a text under 10 letters: 0) and similarity at least 0.5
+    bad        CER above 0.4 (not of a text under 10 letters, where an odd spelling, "ours" for
+               "hours", decides), or similarity below 0.3 (not of a clip under 1 s, where Allison
+               herself has 0.3 to 0.7)
+    undecided  what lies between
     unheard    what has no recording: a transcript alone, or a file that cannot be read
 
 A clip that was rejected for its sound (noise, clipping, length, …) may well be called good: words
@@ -134,30 +134,33 @@ def judge(clip: Drawn, voice: NDArray[np.float32]) -> Judged:
         return Judged(clip.id, clip.kind, "unheard", None, None, 0.0, clip.text or "", "")
     seconds, heard = len(clip.samples) / SAMPLE_RATE, words(clip.samples)
     cer = character_error_rate(clip.text, heard)
-    similarity = float(judges.speaker(clip.samples) @ voice) if seconds >= SHORTEST_S else None
-    said = verdict(cer, similarity)
+    similarity = float(judges.speaker(clip.samples) @ voice)
+    said = verdict(cer, similarity, letters(clip.text or ""), seconds)
     return Judged(clip.id, clip.kind, said, cer, similarity, seconds, clip.text or "", heard)
 
 
-def verdict(cer: float | None, similarity: float | None) -> str:
-    """good, bad or undecided; see the module."""
-    if (cer is not None and cer > BAD_CER) or (
-        similarity is not None and similarity < BAD_SIMILARITY
-    ):
+def verdict(cer: float | None, similarity: float, letters: int, seconds: float) -> str:
+    """good, bad or undecided; see the module. `letters` of the text, `seconds` of the clip."""
+    if cer is not None and cer > BAD_CER and letters >= FEWEST_LETTERS:
         return "bad"
-    if cer is None or similarity is None or cer > GOOD_CER or similarity < GOOD_SIMILARITY:
-        return "undecided"
-    return "good"
+    if similarity < BAD_SIMILARITY and seconds >= SHORTEST_S:
+        return "bad"
+    good_cer = GOOD_CER if letters >= FEWEST_LETTERS else 0.0
+    is_good = cer is not None and cer <= good_cer and similarity >= GOOD_SIMILARITY
+    return "good" if is_good else "undecided"
 
 
 def character_error_rate(text: str | None, heard: str) -> float | None:
-    """Edits over the text's characters; None where the text is too short to be held to."""
+    """Edits over the text's characters; None where there is no text."""
     import jiwer
 
-    said = judges.normalised(text or "")
-    if sum(c.isalpha() for c in said) < FEWEST_LETTERS:
-        return None
-    return float(jiwer.cer(said, judges.normalised(heard)))
+    said = judges.normalised(text or "").strip()
+    return float(jiwer.cer(said, judges.normalised(heard))) if letters(said) else None
+
+
+def letters(text: str) -> int:
+    """Letters and digits of the text as the judge of words compares it."""
+    return sum(c.isalnum() for c in judges.normalised(text))
 
 
 def words(samples: Waveform) -> str:

@@ -16,27 +16,31 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "recipes" / "allison"))
 import audit
 from audit import Drawn, Judged
 
+LONG, SHORT = (10, 1.0), (9, 0.99)
+
 
 @pytest.mark.parametrize(
-    ("cer", "similarity", "verdict"),
+    ("cer", "similarity", "size", "verdict"),
     [
-        (0.2, 0.5, "good"),
-        (0.21, 0.5, "undecided"),
-        (0.2, 0.49, "undecided"),
-        (0.4, 0.3, "undecided"),
-        (0.41, 0.9, "bad"),
-        (0.0, 0.29, "bad"),
-        (None, 0.9, "undecided"),
-        (0.0, None, "undecided"),
-        (None, 0.29, "bad"),
-        (0.41, None, "bad"),
-        (None, None, "undecided"),
+        (0.2, 0.5, LONG, "good"),
+        (0.21, 0.5, LONG, "undecided"),
+        (0.2, 0.49, LONG, "undecided"),
+        (0.4, 0.3, LONG, "undecided"),
+        (0.41, 0.9, LONG, "bad"),
+        (0.0, 0.29, LONG, "bad"),
+        (None, 0.9, LONG, "undecided"),
+        (None, 0.29, LONG, "bad"),
+        (0.0, 0.5, SHORT, "good"),
+        (0.1, 0.9, SHORT, "undecided"),
+        (1.0, 0.0, SHORT, "undecided"),
+        (1.0, 0.9, (10, 0.99), "bad"),
+        (0.0, 0.29, (9, 1.0), "bad"),
     ],
 )
-def test_good_needs_both_judges_and_bad_one(
-    cer: float | None, similarity: float | None, verdict: str
+def test_good_needs_both_judges_and_bad_one_that_can_tell(
+    cer: float | None, similarity: float, size: tuple[int, float], verdict: str
 ) -> None:
-    assert audit.verdict(cer, similarity) == verdict
+    assert audit.verdict(cer, similarity, *size) == verdict
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,8 @@ def test_good_needs_both_judges_and_bad_one(
     [
         ("Record mode", "record mode.", 0.0),
         ("Truncating audio", "trunkating audio", 1 / 16),
-        ("nine lettr", "nothing", None),
+        ("Two", "2.", 0.0),
+        ("...", "a lot of words here", None),
         (None, "a lot of words here", None),
     ],
 )
