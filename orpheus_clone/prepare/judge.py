@@ -22,8 +22,10 @@ from orpheus_clone.quality import Quality
 from orpheus_clone.recipe import Limits
 from orpheus_clone.text.spoken import normalise
 
-FEW_WORDS = 3
-"""Whisper mishears words without a context."""
+SHORT_LETTERS = 3
+"""A single word of no more is not rejected for what was heard: "z" for "zed"."""
+TELLING_LETTERS = 4
+"""A word of so many that was heard otherwise was changed, or is a name."""
 DC_DOUBTED = 0.01
 ECHO_TOLD_S = 1.0
 """Of a single letter it is not told."""
@@ -68,9 +70,12 @@ def judge(
         match = None
         if piece.heard is not None and not piece.is_transcribed:
             match = check.match(spoken, piece.heard, language)
+        tells = match is not None and not (match.words == 1 and len(spoken) <= SHORT_LETTERS)
         speech_s = measures.voice.seconds if measures.voice else 0.0
         usual = voices.usual_lowest_part if voices else None
-        wrong = faults(measures.quality, identity, match, limits, speech_s, usual)
+        wrong = faults(
+            measures.quality, identity, match if tells else None, limits, speech_s, usual
+        )
         if wrong:
             reasons = "; ".join(fault.reason for fault in wrong)
             rejected.append(piece.rejected(wrong[0].kind, reasons))
@@ -173,11 +178,11 @@ def doubts(
 ) -> tuple[str, ...]:
     """What is doubtful about a piece that is kept, in words."""
     found = [f"<{tag}> is no tag of the base model" for tag in text.unknown_tags(spoken, tags)]
-    if match is not None and match.words < FEW_WORDS and match.cer > 0:
-        found.append("too few words for its text to be checked")
-    elif match is not None and match.substituted:
-        pairs = ", ".join(f"{heard!r} for {said!r}" for said, heard in match.substituted[:3])
-        found.append(f"heard {pairs}")
+    if match is not None and match.words == 1 and (match.cer > 0 or match.substituted):
+        found.append("one word alone, which was heard otherwise")
+    elif match is not None:
+        pairs = [(a, b) for a, b in match.substituted if len(a) >= TELLING_LETTERS]
+        found += [f"heard {heard!r} for {said!r}" for said, heard in pairs[:3]]
     if identity is not None and measures.voice and measures.voice.seconds < TELLABLE_S:
         found.append("too short to tell who speaks")
     quality = measures.quality
