@@ -78,7 +78,9 @@ def spoken_codes(base: BaseModel) -> Codes:
     async def speak() -> list[int]:
         engine = open_engine("hf", base)
         try:
-            prompt = models.prompt_ids(base.tokenizer(), base.voices[0], TEXT, base.tags, base.language)
+            prompt = models.prompt_ids(
+                base.tokenizer(), base.voices[0], TEXT, base.tags, base.language
+            )
             request = Request(prompt, Sampling(), max_frames(MAX_SECONDS), seed=0)
             async with aclosing(engine.generate(request)) as deltas:
                 return [token async for delta in deltas for token in delta.tokens]

@@ -125,7 +125,7 @@ async def test_the_last_ring_stays_when_the_registry_goes_and_heals_when_it_come
 
 
 class Deaf(MemoryRegistry):
-    """Says when it is asked, takes its time, and hears no cancellation, as redis-py now and then."""
+    """Takes its time, says so, and hears no cancellation, as redis-py now and then."""
 
     def __init__(self) -> None:
         super().__init__()

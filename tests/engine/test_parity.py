@@ -58,7 +58,8 @@ async def test_prompts_of_different_lengths_in_one_batch_keep_their_own_slots(
     vllm_engine: Engine, reference: HfEngine, base: BaseModel
 ) -> None:
     prompts = [
-        models.prompt_ids(base.tokenizer(), "ben", "So. " * n, base.tags, base.language) for n in (1, 5, 20)
+        models.prompt_ids(base.tokenizer(), "ben", "So. " * n, base.tags, base.language)
+        for n in (1, 5, 20)
     ]
     requests = [Request(prompt, GREEDY, n + 1) for n, prompt in enumerate(prompts)]
     together = await asyncio.gather(*[ids_of(vllm_engine, request) for request in requests])
