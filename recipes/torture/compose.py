@@ -60,8 +60,8 @@ def _write(out: Path, items: list[Item], rng: Generator) -> None:
 
 
 def _write_interview(out: Path, host: Voice, others: list[Voice], rng: Generator) -> None:
-    """A host of two to four sentences a turn and a guest of one or two, in one room."""
-    enough = [voice for voice in others if len(voice.utterances) >= 10]
+    """A host of two to four sentences a turn and a guest of one or two, in one room and language."""
+    enough = [v for v in others if len(v.utterances) >= 10 and all(u.text for u in v.utterances)]
     guest = enough[int(rng.integers(len(enough)))]
     spoken = {
         "host": [u for u in host.utterances if u.text and len(u.text.split()) >= FEWEST_WORDS],
