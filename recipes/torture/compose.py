@@ -60,7 +60,7 @@ def _write(out: Path, items: list[Item], rng: Generator) -> None:
 
 
 def _write_interview(out: Path, host: Voice, others: list[Voice], rng: Generator) -> None:
-    """A host of two to four sentences a turn and a guest of one or two, in one room and language."""
+    """A host of two to four sentences a turn, a guest of one or two; one room, one language."""
     enough = [v for v in others if len(v.utterances) >= 10 and all(u.text for u in v.utterances)]
     guest = enough[int(rng.integers(len(enough)))]
     spoken = {
