@@ -218,7 +218,11 @@ def test_a_file_that_is_not_audio_is_rejected_with_the_reason(
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "nobody knows what is said"), ("👍", "nothing to say"), ("<custom_token_3>", "control token")],
+    [
+        ("", "nobody knows what is said"),
+        ("👍", "nothing to say"),
+        ("<custom_token_3>", "control token"),
+    ],
 )
 def test_a_text_that_cannot_be_said_is_rejected_with_the_reason(
     run: Prepare, out: PreparedDir, own_recordings: Path, text: str, reason: str
