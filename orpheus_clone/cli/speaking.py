@@ -184,15 +184,21 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="decode, generate or first_audio.")],
+    name: Annotated[str, typer.Argument(help="decode, generate, first_audio or prepare.")],
+    asr: Annotated[
+        str | None, typer.Option(help="Of prepare: the Whisper that both sides hear with.")
+    ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Of prepare: a folder of speech in place of data_samples.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
 ) -> None:
     """Two things side by side in one run; the last line is JSON."""
     from orpheus_clone.bench import run
 
     screen = Terminal(as_json=as_json)
-    with screen.wait(f"bench {name}: a minute or two on a CPU"):
-        result = run(name)
+    with screen.wait(f"bench {name}: some minutes on a CPU"):
+        result = run(name, whisper=asr, recordings=recordings)
     if not as_json:
         screen.rows("rows", result.rows, list(result.rows[0]))
     Terminal(as_json=True).result(result.line)
