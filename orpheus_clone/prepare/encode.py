@@ -27,7 +27,7 @@ from orpheus_clone.tokens import FRAME_SAMPLES, Codes
 
 REVISION = 3
 """Changes whenever this module would make something else of the same recording."""
-BATCH_SAMPLES = 60 * 24_000
+BATCH_SAMPLES = 20 * 24_000
 """Clips of one length are tokenized together, up to so much sound at a time."""
 
 
