@@ -5,7 +5,7 @@ moves no other; of the wanted speaker every clip is used once.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import damage
@@ -14,11 +14,13 @@ import numpy as np
 from damage import Damaged
 from numpy.random import Generator
 from numpy.typing import NDArray
-from voices import Utterance, Voice
+from voices import SECONDS, Utterance, Voice, seconds
 
 from orpheus_clone import audio
 from orpheus_clone.audio import Waveform
 
+HALF_S = 9.0
+"""Two that are joined must stay one clip: prepare cuts what is longer than 20 s."""
 FEWEST_WORDS = 2
 """Of a clip of the wanted speaker: one word alone is nothing that an ASR can be held to."""
 
@@ -98,9 +100,15 @@ class Pool:
         self.vocabulary = sorted({w for u in fit for w in misquote.words(u.text or "")})
         self.vocabulary = [word for word in self.vocabulary if misquote.is_content(word)]
 
-    def take(self, count: int, fewest_words: int = FEWEST_WORDS) -> list[tuple[Waveform, str]]:
+    def take(
+        self, count: int, fewest_words: int = FEWEST_WORDS, longest_s: float = SECONDS[1]
+    ) -> list[tuple[Waveform, str]]:
         """So many (speech, text); SystemExit where they have run out."""
-        long = [u for u in self._left if len((u.text or "").split()) >= fewest_words]
+        long = [
+            u
+            for u in self._left
+            if len((u.text or "").split()) >= fewest_words and seconds(u.path) <= longest_s
+        ]
         if len(long) < count:
             raise SystemExit(
                 f"the wanted speaker has {len(long)} clips of {fewest_words} words left where "
@@ -119,9 +127,9 @@ def _drawn(name: str, count: int, pool: Pool, others: list[Voice], rng: Generato
             Item(name, audio.read(u.path), u.text, {"voice": voice})
             for voice, u in _round_robin(guests, count, rng)
         ]
-    taken = pool.take(count, case.fewest_words)
     if name in ("two_joined", "two_overlapped"):
-        return _two(name, taken, others, rng)
+        return _two(name, pool.take(count, longest_s=HALF_S), others, rng)
+    taken = pool.take(count, case.fewest_words)
     if case.damage is not None:
         damaged = [(case.damage(speech, rng), text) for speech, text in taken]
         return [Item(name, d.samples, text, dict(d.amounts)) for d, text in damaged]
@@ -143,7 +151,7 @@ def _two(
     """Somebody else after the wanted speaker, or over them; told as far as it is known."""
     items = []
     for (speech, text), (voice, u) in zip(
-        taken, _round_robin(others, len(taken), rng), strict=True
+        taken, _round_robin(others, len(taken), rng, HALF_S), strict=True
     ):
         is_joined = name == "two_joined"
         damaged = (damage.joined if is_joined else damage.overlapped)(
@@ -156,11 +164,16 @@ def _two(
     return items
 
 
-def _round_robin(guests: list[Voice], count: int, rng: Generator) -> list[tuple[str, Utterance]]:
+def _round_robin(
+    guests: list[Voice], count: int, rng: Generator, longest_s: float = SECONDS[1]
+) -> list[tuple[str, Utterance]]:
     """As many different people as there are, then their next clips."""
     if not guests:
         raise SystemExit("nobody else's speech is here; name more with --speech")
-    decks = {v.name: [v.utterances[i] for i in rng.permutation(len(v.utterances))] for v in guests}
+    decks = {
+        v.name: [u for u in _shuffled(v.utterances, rng) if seconds(u.path) <= longest_s]
+        for v in guests
+    }
     order = [guests[i].name for i in rng.permutation(len(guests))]
     dealt = [
         (name, decks[name][lap]) for lap in range(count) for name in order if lap < len(decks[name])
@@ -168,6 +181,10 @@ def _round_robin(guests: list[Voice], count: int, rng: Generator) -> list[tuple[
     if len(dealt) < count:
         raise SystemExit("the other speakers have too few clips; lower --clips")
     return dealt[:count]
+
+
+def _shuffled(utterances: Sequence[Utterance], rng: Generator) -> list[Utterance]:
+    return [utterances[i] for i in rng.permutation(len(utterances))]
 
 
 def _is_plain(text: str) -> bool:

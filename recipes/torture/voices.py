@@ -160,10 +160,11 @@ def _kokoro(table: Path) -> list[Voice]:
 
 
 def _fitting(clips: list[Utterance]) -> tuple[Utterance, ...]:
-    return tuple(clip for clip in clips if SECONDS[0] <= _seconds(clip.path) <= SECONDS[1])
+    return tuple(clip for clip in clips if SECONDS[0] <= seconds(clip.path) <= SECONDS[1])
 
 
-def _seconds(path: Path) -> float:
+def seconds(path: Path) -> float:
+    """How long a clip is."""
     if path.suffix == ".g722":
         return path.stat().st_size / G722_BYTES_A_SECOND
     return float(soundfile.info(path).duration)
