@@ -183,7 +183,7 @@ def test_killed_in_every_stage_it_goes_on_and_redoes_no_finished_one(
 
 def remembered(out: Path) -> dict[Path, int]:
     """The clips that prepare has finished, and when."""
-    return {path: path.stat().st_mtime_ns for path in out.glob("data/cache/[!.]*")}
+    return {path: path.stat().st_mtime_ns for path in out.glob("data/cache/codes/[!.]*")}
 
 
 def steps(metrics: Path) -> int:
