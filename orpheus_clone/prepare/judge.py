@@ -110,8 +110,10 @@ def faults(
     """
     return [
         *_of_text(match, limits),
-        *_of_voice(identity, limits, seconds, usual_lowest_part),
+        *_of_voice(identity, limits, seconds),
         *_of_sound(quality, limits),
+        # Last: noise and telephone lines make stretches of a clip unlike the voice, too.
+        *_of_parts(identity, limits, usual_lowest_part),
     ]
 
 
@@ -129,25 +131,27 @@ def _of_text(match: Match | None, limits: Limits) -> list[Fault]:
     return [Fault("wrong_text", "; ".join(found))] if found else []
 
 
-def _of_voice(
-    identity: Identity | None, limits: Limits, seconds: float, usual: float | None
-) -> list[Fault]:
-    if identity is None:
+def _of_voice(identity: Identity | None, limits: Limits, seconds: float) -> list[Fault]:
+    lowest = limits.similarity_min
+    if identity is None or lowest is None:
         return []
-    lowest, low = limits.similarity_min, limits.part_similarity_min
-    if lowest is not None:
-        if identity.similarity < limit_for(lowest, seconds):
-            reason = f"another voice (similarity {identity.similarity:.2f})"
-            return [Fault("other_speaker", reason)]
-        if identity.lead is not None and identity.lead < 0:
-            reason = f"nearer to another voice of the corpus (by {-identity.lead:.2f})"
-            return [Fault("other_speaker", reason)]
-    if low is not None and identity.lowest_part is not None:
-        leads = identity.lowest_part_lead is None or identity.lowest_part_lead >= 0
-        if identity.lowest_part < part_limit_for(low, usual) or not leads:
-            part = f"somebody else speaks in a part of it (similarity {identity.lowest_part:.2f})"
-            return [Fault("two_speakers", part)]
+    if identity.similarity < limit_for(lowest, seconds):
+        return [Fault("other_speaker", f"another voice (similarity {identity.similarity:.2f})")]
+    if identity.lead is not None and identity.lead < 0:
+        reason = f"nearer to another voice of the corpus (by {-identity.lead:.2f})"
+        return [Fault("other_speaker", reason)]
     return []
+
+
+def _of_parts(identity: Identity | None, limits: Limits, usual: float | None) -> list[Fault]:
+    low = limits.part_similarity_min
+    if identity is None or identity.lowest_part is None or low is None:
+        return []
+    leads = identity.lowest_part_lead is None or identity.lowest_part_lead >= 0
+    if identity.lowest_part >= part_limit_for(low, usual) and leads:
+        return []
+    reason = f"somebody else speaks in a part of it (similarity {identity.lowest_part:.2f})"
+    return [Fault("two_speakers", reason)]
 
 
 def _of_sound(quality: Quality, limits: Limits) -> list[Fault]:

@@ -62,6 +62,18 @@ def test_another_voice_is_told_from_an_interruption() -> None:
     assert kinds(who=replace(SPEAKER, lowest_part=None)) == []
 
 
+def test_what_is_nearer_to_another_voice_of_the_corpus_is_that_ones() -> None:
+    assert kinds(who=replace(SPEAKER, lead=0.0)) == []
+    assert kinds(who=replace(SPEAKER, lead=-0.01)) == ["other_speaker"]
+    assert kinds(who=replace(SPEAKER, lowest_part_lead=0.0)) == []
+    assert kinds(who=replace(SPEAKER, lowest_part_lead=-0.01)) == ["two_speakers"]
+
+
+def test_noise_is_told_before_two_speakers() -> None:
+    noisy = replace(AT_THE_EDGE, snr_db=1)
+    assert kinds(noisy, replace(SPEAKER, lowest_part=0)) == ["noisy", "two_speakers"]
+
+
 def test_a_short_clip_need_not_be_as_like() -> None:
     who = replace(SPEAKER, similarity=0.3)
     assert [f.kind for f in faults(AT_THE_EDGE, who, None, LIMITS, 3.0)] == ["other_speaker"]
