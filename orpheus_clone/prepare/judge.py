@@ -108,13 +108,10 @@ def faults(
 
     `usual_lowest_part` is the corpus's, see `identity.Voices`.
     """
-    return [
-        *_of_text(match, limits),
-        *_of_voice(identity, limits, seconds),
-        *_of_sound(quality, limits),
-        # Last: noise and telephone lines make stretches of a clip unlike the voice, too.
-        *_of_parts(identity, limits, usual_lowest_part),
-    ]
+    voice = _of_voice(identity, limits, seconds)
+    # Last: noise and telephone lines make stretches of a clip unlike the voice, too.
+    parts = [] if voice else _of_parts(identity, limits, usual_lowest_part)
+    return [*_of_text(match, limits), *voice, *_of_sound(quality, limits), *parts]
 
 
 def _of_text(match: Match | None, limits: Limits) -> list[Fault]:
