@@ -18,7 +18,7 @@ Split = Literal["train", "heldout"]
 Kind = Literal[
     "unreadable", "no_speech", "too_short", "too_long", "no_transcript", "no_audio", "bad_text",
     "wrong_text", "other_speaker", "two_speakers", "noisy", "music", "clipped", "narrowband",
-    "digital_silence", "echo", "poor",
+    "digital_silence", "poor",
 ]  # fmt: skip
 """Why something was not kept."""
 

@@ -232,6 +232,13 @@ def test_what_was_lost_at_a_joint_is_heard_again_alone() -> None:
     assert model.seconds == [4 + GAP_S, 2]
 
 
+def test_what_was_heard_alone_is_not_heard_again() -> None:
+    model = Scripted([word(0, 0.5, "begins")])  # 1.5 s of sound are in no word
+    (heard,) = hearer(model).hear([tone(2000)], "de")
+    assert [w.text for w in heard.words] == ["begins"]
+    assert model.seconds == [2]
+
+
 def test_nobody_is_heard_where_nobody_speaks() -> None:
     model = Scripted([word(0, 2, "only")])
     heard = hearer(model).hear([zeros(3000), tone(2000), noise(1000, -70)], "en")

@@ -16,6 +16,8 @@ CLIPS = st.builds(
     id=TEXT,
     text=TEXT,
     source=TEXT,
+    start_s=st.floats(0, 1e5),
+    end_s=st.floats(0, 1e5),
     key=st.text("0123456789abcdef", min_size=64, max_size=64),
     seconds=st.floats(0.001, 100),
     frames=st.integers(1, 1000),

@@ -70,6 +70,11 @@ def prepare(
     screen = Terminal(as_json=as_json)
     settings, located = read_recipe(recipe, overrides), locate_base(base, screen)
     if manifest is not None:
+        if audio or voice or transcripts or columns or speaker or consent or language != "en":
+            raise errors.RecipeError(
+                "the lines of --manifest say voice, audio, transcripts, columns, language, speaker "
+                "and consent; leave those options out"
+            )
         _prepare_many(manifest, out, settings, located, address, screen)
         return
     order = _order(

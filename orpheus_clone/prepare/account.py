@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orpheus_clone import audio as waveforms
-from orpheus_clone import layout, silence, tokens
+from orpheus_clone import layout
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Kind, Rejected
 from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.report import Kept, Lost, ReportData
 from orpheus_clone.prepare.stages import Made
+from orpheus_clone.prepare.trim import span_of_clip
 from orpheus_clone.recipe import Limits
 
 WORDS: dict[Kind, str] = {
@@ -21,7 +22,6 @@ WORDS: dict[Kind, str] = {
     "other_speaker": "speaker",
     "two_speakers": "overlap",
     "noisy": "noise",
-    "echo": "reverberation",
     "clipped": "clipping",
     "narrowband": "bandwidth",
     "digital_silence": "silence",
@@ -60,7 +60,7 @@ def account(
 
 def _kept(clip: Clip, out: PreparedDir) -> Kept:
     path = out.audio / f"{clip.key}.flac"
-    span = silence.speech_span(waveforms.read(path), tokens.SAMPLE_RATE)
+    span = span_of_clip(waveforms.read(path))
     measured = clip.measured
     return Kept(
         id=clip.id,

@@ -20,7 +20,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 
 from rapidfuzz.distance import Levenshtein
@@ -93,7 +93,7 @@ def words(text: str, language: str) -> list[str]:
     return _WORD.findall(_WITHIN_WORDS.sub("", normalise(plain, language).casefold()))
 
 
-@cache
+@lru_cache(maxsize=2**16)  # a long corpus has millions of pairs
 def likeness(a: str, b: str) -> float:
     """How like two words are to look at or to hear, 0 to 1; spaces in them do not count."""
     a, b = a.replace(" ", ""), b.replace(" ", "")
@@ -190,11 +190,11 @@ def _cost(said: Sequence[str], told: Sequence[str]) -> float:
 
 
 def _longest_run(alone: Sequence[str]) -> str:
-    """The most letters in a row; an empty entry ends a run."""
+    """The most words in a row, then the most letters; an empty entry ends a run."""
     runs: list[list[str]] = [[]]
     for word in alone:
         if word:
             runs[-1].append(word)
         else:
             runs.append([])
-    return max((" ".join(run) for run in runs), key=len)
+    return max((" ".join(run) for run in runs), key=lambda run: (len(run.split()), len(run)))

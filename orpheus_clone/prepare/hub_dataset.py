@@ -68,9 +68,8 @@ def _rows(directory: Path, columns: Mapping[str, str]) -> Iterator[tuple[_Row, s
         needed = [name for name in dataset.features if name in {audio_column, text_column, _ID}]
         raw = dataset.select_columns(needed).cast_column(audio_column, Audio(decode=False))
         for i, cells in enumerate(raw):
-            row = _Row(
-                f"{where}, row {i}", f"{split or directory.name}-{i:06}", cells, cells[audio_column]
-            )
+            sound = cells[audio_column] or {"bytes": None, "path": None}
+            row = _Row(f"{where}, row {i}", f"{split or directory.name}-{i:06}", cells, sound)
             text = None if text_column is None else cells[text_column]
             if not isinstance(text, str | None):
                 raise TranscriptError(f"{row.where}: the column {text_column!r} holds no text")

@@ -52,10 +52,12 @@ def listen(
 ) -> tuple[dict[str, tuple[Word, ...]], str]:
     """The words of each source by its id, in its own time; the language, given or heard."""
     everything = [window for source in sources for window in _windows(source, asr, language)]
-    found = language
+    kept = [memory.recall("words", window.key) for window in everything]
+    found = language or next((known["language"] for known in kept if known), None)
     done = 0
     progress(0, len(everything))
-    for batch in _batches([w for w in everything if memory.recall("words", w.key) is None]):
+    missing = [window for window, known in zip(everything, kept, strict=True) if known is None]
+    for batch in _batches(missing):
         heard = asr.hear(_Waveforms(batch), found)
         found = found or heard[0].language
         for window, said in zip(batch, heard, strict=True):
@@ -65,10 +67,9 @@ def listen(
     progress(len(everything), len(everything))
     words: dict[str, tuple[Word, ...]] = {source.id: () for source in sources}
     for window in everything:
-        kept = memory.recall("words", window.key)
-        assert kept is not None
-        found = found or kept["language"]
-        words[window.source.id] += tuple(_later(w, window.span.start_s) for w in kept["words"])
+        known = memory.recall("words", window.key)
+        assert known is not None
+        words[window.source.id] += tuple(_later(w, window.span.start_s) for w in known["words"])
     return words, found or "en"
 
 

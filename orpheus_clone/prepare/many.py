@@ -15,7 +15,7 @@ from typing import Any
 from orpheus_clone.errors import DataError, OrpheusCloneError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare.order import Order
+from orpheus_clone.prepare.order import Order, parse_columns
 from orpheus_clone.prepare.run import prepare
 from orpheus_clone.recipe import Recipe
 
@@ -35,7 +35,8 @@ def prepare_many(
     """A corpus in `out`/<voice> for each line; a row each with what became of it, in order."""
     import ray
 
-    orders = read_manifest(manifest, recipe, base)
+    # Ray's workers may run in another folder.
+    orders, out = read_manifest(manifest.resolve(), recipe, base), out.resolve()
     ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         one = ray.remote(num_cpus=1)(_row)
@@ -78,8 +79,14 @@ def _order(line: str, where: str, folder: Path, recipe: Recipe, base: BaseModel)
     if not isinstance(data, dict) or not {"voice", "audio"} <= set(data) <= KEYS:
         raise DataError(f"{where}: expected voice, audio, and of {', '.join(sorted(KEYS))}")
     audio = [data["audio"]] if isinstance(data["audio"], str) else data["audio"]
-    if not _are_strings([data["voice"], *audio]):
+    if not isinstance(audio, list) or not _are_strings([data["voice"], *audio]):
         raise DataError(f"{where}: voice and audio are texts, or audio a list of them")
+    others = [key for key in sorted(KEYS - {"voice", "audio", "columns"}) if key in data]
+    if not _are_strings([data[key] for key in others]):
+        raise DataError(f"{where}: {', '.join(others)} are texts; leave out what there is not")
+    columns = data.get("columns")
+    if columns is not None and not isinstance(columns, str):
+        raise DataError(f'{where}: columns is a text, "audio=NAME,text=NAME"')
 
     def beside(key: str) -> Path | None:
         return folder / data[key] if key in data else None
@@ -92,7 +99,7 @@ def _order(line: str, where: str, folder: Path, recipe: Recipe, base: BaseModel)
         recipe=recipe,
         language=None if language == "auto" else language,
         transcripts=beside("transcripts"),
-        columns=data.get("columns"),
+        columns=parse_columns(columns),
         speaker=beside("speaker"),
         consent=beside("consent"),
     )

@@ -18,7 +18,7 @@ from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure
 from orpheus_clone.speaker import SpeakerModel
 
-REVISION = 2
+REVISION = 3
 """Changes whenever something else would be measured of the same piece."""
 
 
@@ -30,7 +30,7 @@ class Measures:
     voice: Voiceprint | None
     pitch_hz: float | None
     peak: float
-    """The highest sample, of full scale."""
+    """The highest sample, of full scale; what lies beside the speech may be in the clip, too."""
 
 
 def measure_all(
@@ -67,7 +67,7 @@ def _measures(
             sound = {
                 "quality": asdict(measure(samples, mos)),
                 "pitch_hz": pitch_hz(speech),
-                "peak": float(np.abs(speech).max()),
+                "peak": float(np.abs(samples).max()),
             }
             memory.keep("sound", sound_key, sound)
         if model is not None and voice is None:

@@ -11,7 +11,7 @@ from orpheus_clone import layout
 from orpheus_clone.errors import DataError, RecipeError
 from orpheus_clone.manifest import Rejected
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare.encode import REVISION
+from orpheus_clone.prepare import encode, measure
 from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.transcripts import Recording
 from orpheus_clone.recipe import Recipe
@@ -45,6 +45,19 @@ def parse_columns(given: str | None) -> dict[str, str] | None:
     return columns
 
 
+def check_speaker(order: Order, judges: Judges) -> None:
+    """DataError or RecipeError where --speaker cannot be heeded; it is never ignored."""
+    if order.speaker is None:
+        return
+    if judges.speaker is None:
+        raise RecipeError(
+            f"--speaker {order.speaker}: nothing here tells voices apart; see prepare.speaker in "
+            "the README, or leave the option out"
+        )
+    if not order.speaker.is_file():
+        raise DataError(f"--speaker {order.speaker}: no such file")
+
+
 def inputs_digest(
     order: Order,
     found: Sequence[Recording],
@@ -56,7 +69,8 @@ def inputs_digest(
     heard = [[r.id, str(r.path), layout.sha256_file(r.path), r.text, list(map(asdict, r.cues))]
              for r in found]  # fmt: skip
     base, speaker = order.base, order.speaker
-    made_for = [REVISION, order.voice, order.language, base.digest, base.codec_digest]
+    revisions = [encode.REVISION, measure.REVISION]
+    made_for = [revisions, order.voice, order.language, base.digest, base.codec_digest]
     by = [judges.digests(), layout.sha256_file(speaker) if speaker else None]
     lonely = [[r.id, r.reason] for r in unmatched]
     settings = order.recipe.prepare.model_dump()

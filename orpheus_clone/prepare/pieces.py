@@ -13,7 +13,11 @@ from orpheus_clone.prepare.memory import key_of
 from orpheus_clone.prepare.segment import Cut, Span
 from orpheus_clone.prepare.source import Source
 from orpheus_clone.recipe import Prepare
+from orpheus_clone.tokens import FRAME, FRAME_SAMPLES, SAMPLE_RATE
 
+MOST_OF_A_ROW = 4
+"""What cannot be cut is not measured if it is so many times as long as a row: hours would not fit
+into memory, and so much silence around the speech is not to be expected."""
 LOST_SHARE = 0.05
 """Of a recording's speech: if more of it is in no clip, that is told."""
 
@@ -60,6 +64,11 @@ def pieces(
             if _stays_whole(source, heard, settings)
             else _cut(source, heard, settings, language)
         )
+        if cuts is not None and not cuts:
+            rejected.append(_uncut(source))
+        if cuts is None and source.seconds > MOST_OF_A_ROW * _row_s(settings):
+            rejected.append(_too_long(source))
+            continue
         for name, span, text in _named(source, cuts):
             said = None if heard is None else _within(heard, span)
             spoken = text or said
@@ -73,7 +82,8 @@ def pieces(
 
 def _stays_whole(source: Source, words: tuple[Word, ...] | None, settings: Prepare) -> bool:
     """Short enough, or nobody can tell where in it which part of its text is."""
-    cannot_be_cut = source.recording.text is not None and words is None
+    has_text_alone = source.recording.text is not None and not source.cues
+    cannot_be_cut = has_text_alone and words is None
     return source.seconds <= settings.cut_max_s or cannot_be_cut
 
 
@@ -107,12 +117,37 @@ def _left_out(source: Source, cuts: list[Cut] | None) -> list[str]:
     spoken_s = lost_s + sum(cut.span.end_s - cut.span.start_s for cut in cuts)
     if lost_s <= LOST_SHARE * spoken_s:
         return []
-    return [f"{source.id}: {lost_s:.0f} s of speech have no pause to be cut in and are left out"]
+    return [
+        f"{source.id}: {lost_s:.0f} s of speech are in no clip: no cue tells them, or they have no "
+        "pause to be cut in"
+    ]
 
 
 def _within(words: Sequence[Word], span: Span) -> str:
     inside = [w.text for w in words if span.start_s <= (w.start_s + w.end_s) / 2 < span.end_s]
     return " ".join(inside)
+
+
+def _row_s(settings: Prepare) -> float:
+    """Seconds of sound in the longest row."""
+    return settings.max_tokens / FRAME * FRAME_SAMPLES / SAMPLE_RATE
+
+
+def _too_long(source: Source) -> Rejected:
+    reason = (
+        f"{source.seconds:.0f} s with a text without times: let an ASR listen (prepare.asr), so "
+        "that it can be cut, or give a timed transcript"
+    )
+    return Rejected(
+        source.id, str(source.recording.path), "too_long", reason, round(source.seconds, 3)
+    )
+
+
+def _uncut(source: Source) -> Rejected:
+    reason = "nobody speaks in it, or without a pause to be cut in"
+    return Rejected(
+        source.id, str(source.recording.path), "no_speech", reason, round(source.seconds, 3)
+    )
 
 
 def _textless(name: str, source: Source, span: Span, said: str | None) -> Rejected:

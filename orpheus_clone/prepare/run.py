@@ -15,7 +15,7 @@ from orpheus_clone.prepare.account import account
 from orpheus_clone.prepare.find import find
 from orpheus_clone.prepare.judges import open_judges
 from orpheus_clone.prepare.memory import Memory
-from orpheus_clone.prepare.order import Order, inputs_digest, read_consent
+from orpheus_clone.prepare.order import Order, check_speaker, inputs_digest, read_consent
 from orpheus_clone.prepare.stages import Progress, Stages
 
 
@@ -33,8 +33,14 @@ def prepare(
     layout.checked_voice_name(order.voice, base.voices)
     out.check_is_ours()
     judges = open_judges(settings)
+    check_speaker(order, judges)
     consent = read_consent(order.consent)
-    found, unmatched = find(order, out.cache / "rows", may_lack_text=judges.asr is not None)
+    found, unmatched = find(
+        order,
+        out.cache / "rows",
+        may_lack_text=judges.asr is not None,
+        but_not_in=out.root,
+    )
     digest = inputs_digest(order, found, unmatched, judges, consent)
     with contextlib.suppress(ArtifactError):  # no stamp, or another version's: do it again
         if out.stamp().inputs_digest == digest:
@@ -43,11 +49,12 @@ def prepare(
         order, out, judges, Memory(out.cache), progress, threads or os.cpu_count() or 1
     ).make(found)
     rejected = [*unmatched, *made.rejected]
+    # Before anything that it speaks of is written, also by a run that finds no corpus.
+    out.stamp_file.unlink(missing_ok=True)
     manifest.write_rejected(out.rejected, rejected)
     report.write(out.root, account(order, made, rejected, judges, consent, out))
     corpus.check(made.clips, made.encoded, rejected, settings, out)
     clips = corpus.with_heldout(made.clips)
-    out.stamp_file.unlink(missing_ok=True)
     corpus.write_dataset(out, clips, made.encoded)
     manifest.write_clips(out.clips, clips)
     if consent is None:

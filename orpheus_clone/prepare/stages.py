@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orpheus_clone import audio, manifest, models, tokens
 from orpheus_clone.codec.snac import Codec
-from orpheus_clone.errors import ArtifactError, RecipeError
+from orpheus_clone.errors import ArtifactError, NoSpeechError, RecipeError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Rejected
 from orpheus_clone.prepare import gain
@@ -26,6 +26,7 @@ from orpheus_clone.prepare.survival import Survival, survival
 from orpheus_clone.prepare.transcripts import Recording
 from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.recipe import Prepare
+from orpheus_clone.speaker import Embedding
 
 NOTEWORTHY_SHARE = 0.3
 """Of the time: a second voice that speaks so much may be the one that is wanted."""
@@ -65,19 +66,21 @@ class Stages:
         """From recordings to clips; nothing is written but the cache and the clips' audio."""
         base, settings = self.order.base, self.order.recipe.prepare
         stage = partial(partial, self.progress)
-        sources, rejected = decode(found, self.out.recordings, self.threads, stage("decode"))
         words, language = None, self.order.language
+        if language is None and self.judges.asr is None:
+            raise RecipeError("--language auto needs an ASR, which is not here; name the language")
+        reference = self._reference()
+        sources, rejected = decode(found, self.out.recordings, self.threads, stage("decode"))
         if self.judges.asr is not None:
             words, language = listen(
                 sources, self.judges.asr, language, self.memory, stage("listen")
             )
-        if language is None:
-            raise RecipeError("--language auto needs an ASR, which is not here; name the language")
+        assert language is not None
         cut, textless, left_out = pieces(sources, words, settings, language)
         measured, silent = measure_all(
             cut, self.judges.speaker, self.judges.mos, self.memory, self.threads, stage("measure")
         )
-        voices = self._voices([measures for _, measures in measured])
+        voices = self._voices([measures for _, measures in measured], reference)
         kept, faulty = judge(measured, voices, base.tags, language, settings.limits)
         gain_db = self._gain_db(kept, settings)
         keys = [clip_key(k.piece, settings, gain_db, base.codec_digest) for k in kept]
@@ -107,13 +110,21 @@ class Stages:
     def _codec(self) -> Codec:
         return Codec(self.order.base.codec_path)
 
-    def _voices(self, measured: Sequence[Measures]) -> Voices | None:
-        model = self.judges.speaker
-        if model is None:
+    def _reference(self) -> Embedding | None:
+        """Of the speaker that is wanted, if one is named; before what takes long."""
+        path, model = self.order.speaker, self.judges.speaker
+        if path is None or model is None:
             return None
-        reference = None
-        if self.order.speaker is not None:
-            reference = model.embed(spoken_part(audio.read(self.order.speaker)))
+        try:
+            return model.embed(spoken_part(audio.read(path)))
+        except NoSpeechError as error:
+            raise NoSpeechError(
+                f"--speaker {path}: {error}; name a recording in which the speaker is heard"
+            ) from None
+
+    def _voices(self, measured: Sequence[Measures], reference: Embedding | None) -> Voices | None:
+        if self.judges.speaker is None:
+            return None
         return identify([m.voice for m in measured if m.voice is not None], reference)
 
     def _gain_db(self, kept: Sequence[Judged], settings: Prepare) -> float:

@@ -14,6 +14,7 @@ import csv
 import difflib
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def column(role: str, names: list[str], columns: Mapping[str, str]) -> str | Non
 
 def name_of(raw: str) -> str:
     """A clip's id from a file name or an id."""
-    name = Path(raw.strip())
+    name = Path(unicodedata.normalize("NFC", raw.strip()))
     return name.stem if name.suffix.lower() in audio.SUFFIXES else name.name
 
 

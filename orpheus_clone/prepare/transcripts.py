@@ -8,12 +8,14 @@ Recordings are named by their file's stem. What is said in them comes from
                      what is not listed there, NAME.txt, NAME.srt, NAME.vtt or NAME.TextGrid beside
                      the recording
 
-A broken line is named `file:line`. Names match exactly; a known audio suffix is taken off. Files
+A broken line is named `file:line`. Names match exactly, however their accents are encoded (macOS
+parts them); a known audio suffix is taken off. Hidden files of a folder are no recordings. Files
 are UTF-8, or UTF-16 with its byte order mark, as Praat writes it.
 """
 
 import codecs
 import glob
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +182,7 @@ def _expand(place: str) -> Iterator[Path]:
     if path.is_file():
         yield path
     elif path.is_dir():
-        inside = [p for p in path.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file()]
+        inside = [p for p in path.rglob("*") if _is_recording(p)]
         if not inside:
             raise AudioError(f"{path}: the folder holds no audio files")
         yield from inside
@@ -191,15 +193,26 @@ def _expand(place: str) -> Iterator[Path]:
         yield from (hit for hit in hits if hit.is_file())
 
 
+def _is_recording(path: Path) -> bool:
+    # "._a.wav" is what a Mac packs beside "a.wav": no audio.
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in audio.SUFFIXES and path.is_file() and not is_hidden
+
+
+def _stem(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.stem)
+
+
 def _by_id(recordings: list[Path]) -> dict[str, Path]:
     by_id: dict[str, Path] = {}
     for path in recordings:
-        if path.stem in by_id:
+        name = _stem(path)
+        if name in by_id:
             raise TranscriptError(
-                f"{path} and {by_id[path.stem]} have the same name {path.stem!r}, which is the "
+                f"{path} and {by_id[name]} have the same name {name!r}, which is the "
                 "clip's id; rename one"
             )
-        by_id[path.stem] = path
+        by_id[name] = path
     return by_id
 
 
@@ -220,8 +233,8 @@ def _sidecars(recordings: list[Path]) -> dict[str, Spoken]:
     for folder in dict.fromkeys(path.parent for path in recordings):
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() in {".txt", *timed.SUFFIXES} and path.is_file():
-                beside.setdefault((folder, path.stem), []).append(path)
-    found = {path.stem: beside.get((path.parent, path.stem), []) for path in recordings}
+                beside.setdefault((folder, _stem(path)), []).append(path)
+    found = {_stem(path): beside.get((path.parent, _stem(path)), []) for path in recordings}
     return {name: _sidecar(files) for name, files in found.items() if files}
 
 

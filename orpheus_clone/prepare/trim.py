@@ -86,6 +86,12 @@ def spoken_part(recording: Waveform) -> Waveform:
     return recording[_samples(span.onset_ms) : _samples(span.offset_ms)]
 
 
+def span_of_clip(clip: Waveform) -> SpeechSpan:
+    """Where speech lies in what `trim` made, however quiet it is: that somebody speaks is known."""
+    loud = float(np.percentile(silence.levels_dbfs(clip, SAMPLE_RATE), 95))
+    return silence.speech_span(clip * np.float32(10 ** ((LIFTED_DBFS - loud) / 20)), SAMPLE_RATE)
+
+
 def _span(recording: Waveform) -> SpeechSpan:
     """Where speech lies, found at the level that silence.py expects of speech."""
     if not len(recording):

@@ -145,3 +145,10 @@ def test_likeness_of_known_pairs() -> None:
     assert likeness("grey", "gray") == 1
     assert likeness("harbour", "garden") < ALIKE
     assert likeness("cat", "dog") < ALIKE
+
+
+def test_two_short_words_in_a_row_are_more_than_a_long_one() -> None:
+    found = match("see to it unquestionably one day then", "see one day then", "en")
+    assert found.unspoken == "to it unquestionably"
+    found = match("an unquestionably good day and so on it goes", "an good day goes", "en")
+    assert found.unspoken == "and so on it"

@@ -55,3 +55,15 @@ def test_a_name_in_both_is_refused(
     (own_recordings / "001.txt").write_text("Hello.", encoding="utf-8")
     with pytest.raises(TranscriptError, match=r"same name '001'.*rename one"):
         find(order(base, own_recordings, dataset), tmp_path / "cache", may_lack_text=False)
+
+
+def test_what_prepare_wrote_itself_is_no_recording(
+    own_recordings: Path, base: BaseModel, tmp_path: Path
+) -> None:
+    out = own_recordings / "data"
+    (out / "audio").mkdir(parents=True)
+    (out / "audio" / "key.flac").write_bytes(b"")
+    found, rejected = find(
+        order(base, own_recordings), tmp_path / "cache", may_lack_text=False, but_not_in=out
+    )
+    assert ([r.id for r in found], rejected) == ([f"c{n}" for n in range(1, 7)], [])

@@ -122,3 +122,12 @@ def test_the_words_of_a_long_recording_are_in_its_own_time(
     monkeypatch.setattr(Source, "speech", lambda _: np.zeros(1, np.float32))
     words = hear(sources, Clerk(), memory)["r2"]
     assert [(word.start_s, word.end_s) for word in words] == [(0.0, 0.4), (0.5, 0.9)]
+
+
+def test_an_added_recording_does_not_change_the_language_that_was_found(
+    sources: list[Source], memory: Memory
+) -> None:
+    listen(sources[:2], Clerk(), None, memory, lambda _done, _of: None)
+    later = Clerk()
+    _, language = listen(sources, later, None, memory, lambda _done, _of: None)
+    assert (language, later.languages, later.heard) == ("de", ["de"], [0.9])

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from orpheus_clone import recipe
-from orpheus_clone.errors import DataError
+from orpheus_clone.cli.app import app
+from orpheus_clone.errors import DataError, RecipeError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare.many import read_manifest
@@ -45,6 +47,9 @@ def test_a_line_is_an_order_with_paths_beside_the_manifest(tmp_path: Path, base:
         ('{"voice": "x"}\n', r":2: expected voice, audio"),
         ('{"voice": "x", "audio": "a", "sex": "f"}\n', r":2: expected voice, audio"),
         ('{"voice": 1, "audio": "a"}\n', r":2: voice and audio are texts"),
+        ('{"voice": "x", "audio": 5}\n', r":2: voice and audio are texts"),
+        ('{"voice": "x", "audio": "a", "consent": null}\n', r":2: consent are texts"),
+        ('{"voice": "x", "audio": "a", "columns": {"text": "b"}}\n', r":2: columns is a text"),
         ('{"voice": "jack", "audio": "b"}\n', "the voice 'jack' stands on two lines"),
     ],
 )
@@ -86,3 +91,10 @@ def test_each_speaker_becomes_a_corpus_and_one_that_fails_stops_no_other(
     assert "the folder holds no audio files" in jill["error"]
     made, alone = PreparedDir(tmp_path / "data" / "jack").stamp(), prepared.stamp()
     assert made.data_digest == alone.data_digest
+
+
+def test_what_the_lines_of_a_manifest_say_is_no_option_beside_it(tmp_path: Path) -> None:
+    options = ["prepare", "--manifest", "speakers.jsonl", "--out", str(tmp_path / "data")]
+    for more in (["--language", "de"], ["--voice", "jack"], ["recordings"]):
+        result = CliRunner().invoke(app, [*options, "--base", "nano", *more])
+        assert isinstance(result.exception, RecipeError)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from orpheus_clone.errors import RecipeError
-from orpheus_clone.prepare.order import parse_columns, read_consent
+from orpheus_clone.models import BaseModel
+from orpheus_clone.prepare.judges import Judges
+from orpheus_clone.prepare.order import Order, check_speaker, parse_columns, read_consent
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,12 @@ def test_a_consent_may_be_any_text(tmp_path: Path) -> None:
     assert record is not None
     assert record["record"] == "until we meet again"
     assert read_consent(None) is None
+
+
+def test_a_speaker_that_nothing_can_tell_is_refused_not_ignored(
+    tmp_path: Path, base: BaseModel
+) -> None:
+    nobody = Judges(None, None, None, ())
+    with pytest.raises(RecipeError, match=r"--speaker .*nothing here tells voices apart"):
+        check_speaker(Order(["a"], "jack", base, speaker=tmp_path / "jack.wav"), nobody)
+    check_speaker(Order(["a"], "jack", base), nobody)

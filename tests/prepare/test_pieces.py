@@ -104,4 +104,27 @@ def test_speech_that_is_in_no_clip_is_told_where_it_is_much(seen: Seen) -> None:
     assert pieces([source(30.0)], {"a": WORDS}, SETTINGS, "en")[2] == []
     seen.lost_s = 0.11
     (note,) = pieces([source(30.0)], {"a": WORDS}, SETTINGS, "en")[2]
-    assert note == "a: 0 s of speech have no pause to be cut in and are left out"
+    assert note.startswith("a: 0 s of speech are in no clip: ")
+
+
+def test_a_long_recording_of_nothing_is_rejected(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment, "clips", lambda *_, **__: [])
+    kept, (rejected,), _ = pieces([source(180.0)], {"a": ()}, SETTINGS, "en")
+    assert not kept
+    assert (rejected.id, rejected.kind, rejected.seconds) == ("a", "no_speech", 180.0)
+
+
+def test_hours_that_cannot_be_cut_are_rejected_before_they_are_measured(seen: Seen) -> None:
+    kept, (rejected,), _ = pieces([source(101.0, "All of it.")], None, SETTINGS, "en")
+    assert not kept
+    assert (rejected.kind, rejected.seconds) == ("too_long", 101.0)
+    assert "let an ASR listen" in rejected.reason
+    assert len(pieces([source(99.0, "All of it.")], None, SETTINGS, "en")[0]) == 1
+
+
+def test_a_long_recording_with_a_text_and_cues_is_cut_by_them(seen: Seen) -> None:
+    cues = (Cue(0.0, 1.0, "Good"), Cue(1.0, 2.0, "morning."))
+    pieces([source(20.1, "Good morning.", cues)], None, SETTINGS, "en")
+    assert seen.asked[0]["cues"] == cues

@@ -21,7 +21,7 @@ from orpheus_clone.prepare.run import prepare
 from orpheus_clone.quality import zero_samples
 from orpheus_clone.silence import speech_span
 from tests.conftest import DATA_SAMPLES, SMALL_RECIPE, UNJUDGED
-from tests.signals import noise, tone, zeros
+from tests.signals import joined, noise, tone, zeros
 
 Prepare = Callable[..., PreparedStamp]
 
@@ -263,6 +263,37 @@ def test_a_corpus_that_is_mostly_rejected_is_refused(run: Prepare, own_recording
     with pytest.raises(DataError, match=r"8 of 14 are rejected \(8 x .*max_rejected_fraction"):
         run()
     assert run("prepare.max_rejected_fraction=1").clips == 6
+
+
+def test_a_refused_run_does_not_pass_for_the_one_before_it(run: Prepare, out: PreparedDir) -> None:
+    first = run()
+    with pytest.raises(DataError):
+        run("prepare.min_seconds=30")
+    assert len(rejected_of(out)) == 6
+    assert not out.stamp_file.exists()
+    assert run() == first
+    assert not rejected_of(out)
+
+
+def test_a_quiet_recording_left_at_its_level_is_reported(
+    run: Prepare, own_recordings: Path
+) -> None:
+    soft = audio.read(own_recordings / "c1.flac") * np.float32(0.01)
+    add(own_recordings, "soft", soft)
+    assert run("prepare.loudness_lufs=null").clips == 7
+
+
+def test_a_knock_beside_the_speech_is_within_full_scale(
+    run: Prepare, own_recordings: Path, out: PreparedDir
+) -> None:
+    for path in own_recordings.glob("*.flac"):
+        samples = audio.read(path) * np.float32(0.1)
+        end = round(speech_span(samples * 10, 24_000).offset_ms * 24)
+        knock = joined(samples[:end], noise(40, -80), tone(2, -4), noise(900, -80))
+        audio.write(path, knock)
+    stamp = run("prepare.loudness_lufs=-20")
+    assert stamp.clips == 6
+    assert stamp.gain_db == pytest.approx(0.8, abs=0.1)
 
 
 def test_muted_recordings_are_refused(run: Prepare, own_recordings: Path) -> None:

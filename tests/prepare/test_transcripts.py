@@ -314,3 +314,18 @@ def test_a_map_of_columns_reaches_the_table_that_is_found_and_needs_one(tmp_path
 def test_a_file_of_cues_without_a_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TranscriptError, match=r"a\.vtt: holds no cue with a text"):
         read_cues(written(tmp_path, "a.vtt", "WEBVTT\n"))
+
+
+def test_a_name_matches_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    composed, parted = "caf\u00e9", "cafe\u0301"
+    (path,) = audio_files(tmp_path, f"{parted}.wav")
+    listed = written(tmp_path, "texts.csv", f"{composed}|Hello.\n")
+    (recording,), lonely = match([path], listed)
+    assert (recording.id, recording.text, lonely) == (composed, "Hello.", [])
+    written(tmp_path, f"{composed}.txt", "Beside.")
+    assert match([path], None)[0][0].text == "Beside."
+
+
+def test_hidden_files_of_a_folder_are_no_recordings(tmp_path: Path) -> None:
+    audio_files(tmp_path, "a.wav", "._a.wav", "__MACOSX/._a.wav")
+    assert find_recordings([str(tmp_path)]) == [tmp_path / "a.wav"]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.prepare.trim import shorten_pauses, spoken_part, trim
+from orpheus_clone.prepare.trim import shorten_pauses, span_of_clip, spoken_part, trim
 from orpheus_clone.quality import zero_samples
 from orpheus_clone.silence import pauses, speech_span
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -126,3 +126,11 @@ def test_a_long_pause_is_shortened_and_a_short_one_is_not() -> None:
 def test_without_a_long_pause_nothing_is_touched() -> None:
     recording = joined(noise(900), tone(500), noise(700), tone(500), noise(2000))
     assert np.array_equal(shorten_pauses(recording, 0.8), recording)
+
+
+@pytest.mark.parametrize("level_db", [-40, -20])
+def test_the_speech_of_a_quiet_clip_is_found_as_that_of_a_loud_one(level_db: float) -> None:
+    clip = trim(joined(noise(900, -60), tone(700, -20), noise(800, -60)), 50, 100).samples
+    soft = (clip * 10 ** (level_db / 20)).astype(np.float32)
+    assert span_of_clip(soft) == span_of_clip(clip)
+    assert span_of_clip(clip).head_ms == pytest.approx(50, abs=10)
