@@ -45,7 +45,11 @@ def prepare_many(
         progress("speakers", 0, len(orders))
         while waiting:
             (ready,), _ = ray.wait(list(waiting), num_returns=1)
-            rows[waiting.pop(ready)] = ray.get(ready)
+            voice = waiting.pop(ready)
+            try:
+                rows[voice] = ray.get(ready)
+            except ray.exceptions.RayError as error:  # a bug of ours, or a worker that was killed
+                rows[voice] = _nothing(voice, str(error))
             progress("speakers", len(rows), len(orders))
     finally:
         ray.shutdown()
@@ -111,10 +115,18 @@ def _are_strings(values: Sequence[object]) -> bool:
 
 def _row(order: Order, out: Path) -> Row:
     """What became of one speaker; runs in a process of Ray's."""
-    row: Row = {"voice": order.voice, "clips": 0, "minutes": 0.0, "rejected": 0, "error": ""}
     try:
         stamp = prepare(order, PreparedDir(out), threads=1)
     except OrpheusCloneError as error:
-        return row | {"error": str(error)}
-    minutes = round(stamp.seconds / 60, 2)
-    return row | {"clips": stamp.clips, "minutes": minutes, "rejected": stamp.rejected}
+        return _nothing(order.voice, str(error))
+    return {
+        "voice": order.voice,
+        "clips": stamp.clips,
+        "minutes": round(stamp.seconds / 60, 2),
+        "rejected": stamp.rejected,
+        "error": "",
+    }
+
+
+def _nothing(voice: str, error: str) -> Row:
+    return {"voice": voice, "clips": 0, "minutes": 0.0, "rejected": 0, "error": error}

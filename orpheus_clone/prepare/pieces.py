@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orpheus_clone.asr import Word
+from orpheus_clone.errors import DataError
 from orpheus_clone.manifest import Kind, Rejected
 from orpheus_clone.prepare import segment
 from orpheus_clone.prepare.memory import key_of
@@ -53,7 +54,10 @@ def pieces(
     settings: Prepare,
     language: str,
 ) -> tuple[list[Piece], list[Rejected], list[str]]:
-    """The pieces of every source, those that nobody knows the text of, and what was left out."""
+    """The pieces of every source, those that nobody knows the text of, and what was left out.
+
+    DataError where a cut of one is named like another.
+    """
     kept: list[Piece] = []
     rejected: list[Rejected] = []
     notes: list[str] = []
@@ -77,7 +81,17 @@ def pieces(
             else:
                 rejected.append(_textless(name, source, span, said))
         notes += _left_out(source, cuts)
+    _check_names(kept)
     return kept, rejected, notes
+
+
+def _check_names(kept: Sequence[Piece]) -> None:
+    seen: dict[str, Piece] = {}
+    for piece in kept:
+        other = seen.setdefault(piece.id, piece)
+        if other is not piece:
+            one, two = other.source.recording.path, piece.source.recording.path
+            raise DataError(f"clips of {one} and {two} are both named {piece.id!r}; rename one")
 
 
 def _stays_whole(source: Source, words: tuple[Word, ...] | None, settings: Prepare) -> bool:

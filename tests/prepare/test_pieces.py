@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from orpheus_clone.asr import Word
+from orpheus_clone.errors import DataError
 from orpheus_clone.prepare import segment
 from orpheus_clone.prepare.pieces import pieces
 from orpheus_clone.prepare.segment import Cut, Span
@@ -128,3 +129,10 @@ def test_a_long_recording_with_a_text_and_cues_is_cut_by_them(seen: Seen) -> Non
     cues = (Cue(0.0, 1.0, "Good"), Cue(1.0, 2.0, "morning."))
     pieces([source(20.1, "Good morning.", cues)], None, SETTINGS, "en")
     assert seen.asked[0]["cues"] == cues
+
+
+def test_a_cut_that_is_named_like_a_recording_is_refused(seen: Seen) -> None:
+    short = Source(Recording("a-0001", Path("a-0001.wav"), "Hi."), "e" * 64, Path("copy.flac"), 3.0)
+    words = {"a": WORDS, "a-0001": WORDS}
+    with pytest.raises(DataError, match=r"a\.wav and a-0001\.wav are both named 'a-0001'"):
+        pieces([source(30.0), short], words, SETTINGS, "en")
