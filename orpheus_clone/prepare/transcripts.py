@@ -78,9 +78,10 @@ def match(
     Raises TranscriptError where ids repeat, nothing matches or a transcript is broken.
     """
     by_id = _by_id(recordings)
-    source = transcripts or _beside(recordings)
-    listed = {} if source is None else _listed(source, list(by_id), columns)
-    if columns is not None and source is None:
+    sources = _beside(recordings) if transcripts is None else [transcripts]
+    source = " and ".join(map(str, sources))
+    listed = _all_listed(sources, list(by_id), columns)
+    if columns is not None and not sources:
         raise RecipeError("columns: there is no table to map; pass --transcripts FILE")
     if listed and not listed.keys() & by_id.keys():
         raise TranscriptError(
@@ -125,6 +126,23 @@ def read_cues(path: Path) -> list[Cue]:
     return found
 
 
+def _all_listed(
+    sources: list[Path], names: list[str], columns: Mapping[str, str] | None
+) -> dict[str, Spoken]:
+    """What several lists say, each of its own folder."""
+    listed: dict[str, Spoken] = {}
+    for source in sources:
+        found = _listed(source, names, columns)
+        twice = next((name for name in found if name in listed), None)
+        if twice is not None:
+            raise TranscriptError(
+                f"{source}: {twice!r} has a transcript already in another folder's list; ids must "
+                "be unique"
+            )
+        listed |= found
+    return listed
+
+
 def _listed(source: Path, names: list[str], columns: Mapping[str, str] | None) -> dict[str, Spoken]:
     if source.suffix.lower() not in timed.SUFFIXES:
         return read(source, columns)
@@ -147,16 +165,14 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(list(names)[:3])
 
 
-def _lonely(
-    by_id: Mapping[str, Path], spoken: Mapping[str, Spoken], source: Path | None
-) -> list[Rejected]:
+def _lonely(by_id: Mapping[str, Path], spoken: Mapping[str, Spoken], source: str) -> list[Rejected]:
     lonely = [
         Rejected(name, str(path), "no_transcript", "audio without transcript")
         for name, path in by_id.items()
         if name not in spoken
     ]
     return lonely + [
-        Rejected(name, str(source), "no_audio", "transcript without audio")
+        Rejected(name, source, "no_audio", "transcript without audio")
         for name in spoken
         if name not in by_id
     ]
@@ -216,15 +232,13 @@ def _by_id(recordings: list[Path]) -> dict[str, Path]:
     return by_id
 
 
-def _beside(recordings: list[Path]) -> Path | None:
-    """A transcript file in the recordings' folder or the one above it."""
-    for folder in dict.fromkeys(
-        d for path in recordings for d in (path.parent, path.parent.parent)
-    ):
-        for name in BESIDE:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+def _beside(recordings: list[Path]) -> list[Path]:
+    """The list of transcripts in each recording's folder or, if it has none, the one above it."""
+    found: dict[Path, None] = {}
+    for folder in dict.fromkeys(path.parent for path in recordings):
+        lists = [place / name for place in (folder, folder.parent) for name in BESIDE]
+        found |= dict.fromkeys([path for path in lists if path.is_file()][:1])
+    return list(found)
 
 
 def _sidecars(recordings: list[Path]) -> dict[str, Spoken]:

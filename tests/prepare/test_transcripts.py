@@ -329,3 +329,14 @@ def test_a_name_matches_however_its_accents_are_encoded(tmp_path: Path) -> None:
 def test_hidden_files_of_a_folder_are_no_recordings(tmp_path: Path) -> None:
     audio_files(tmp_path, "a.wav", "._a.wav", "__MACOSX/._a.wav")
     assert find_recordings([str(tmp_path)]) == [tmp_path / "a.wav"]
+
+
+def test_each_folder_has_a_list_of_its_own(tmp_path: Path) -> None:
+    files = audio_files(tmp_path, "x/a.wav", "y/b.wav")
+    written(tmp_path / "x", "metadata.csv", "a|One.\n")
+    written(tmp_path / "y", "transcripts.txt", "b: Two.\n")
+    found, lonely = match(files, None, may_lack_text=True)
+    assert ([r.text for r in found], lonely) == (["One.", "Two."], [])
+    written(tmp_path / "y", "transcripts.txt", "b: Two.\na: Three.\n")
+    with pytest.raises(TranscriptError, match="'a' has a transcript already"):
+        match(files, None)
