@@ -23,6 +23,8 @@ def check(
     out: PreparedDir,
 ) -> None:
     """DataError, with what to do, where the clips make no corpus."""
+    # A list of more than was sent is no fault of what was sent.
+    rejected = [entry for entry in rejected if entry.kind != "no_audio"]
     total = len(clips) + len(rejected)
     reasons = Counter(_kind(entry) for entry in rejected).most_common(3)
     summary = "; ".join(f"{count} x {reason}" for reason, count in reasons)

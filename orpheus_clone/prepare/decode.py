@@ -1,6 +1,7 @@
 """A recording of any length and format to a working copy: 24 kHz mono FLAC, in flat memory.
 
-The copy is named by the recording's digest, so it is made once. Later stages read slices of it.
+The copy is named by the recording's digest and by how it was read, so it is made once. Later
+stages read slices of it.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,16 @@ from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.tokens import SAMPLE_RATE
 
+REVISION = 1
+"""Changes whenever a recording would be read, mixed or resampled otherwise."""
+
 
 def working_copy(recording: Path, digest: str, cache: Path) -> Path:
-    """`cache`/<digest>.flac, made if it is not there; AudioError where it cannot be.
+    """`cache`/<digest>-<REVISION>.flac, made if it is not there; AudioError where it cannot be.
 
     What is there is whole: it took its name when its last block was on the disk.
     """
-    copy = cache / f"{digest}.flac"
+    copy = cache / f"{digest}-{REVISION}.flac"
     if not copy.is_file():
         with layout.atomic_file(copy) as temporary, temporary.open("wb+") as file:
             _write(file, audio.blocks(recording))

@@ -16,6 +16,7 @@ from orpheus_clone import audio, layout
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.layout import PreparedDir
+from orpheus_clone.prepare import decode
 from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.memory import key_of
 from orpheus_clone.prepare.pieces import Piece
@@ -45,7 +46,8 @@ class Encoded:
 def clip_key(piece: Piece, settings: Prepare, gain_db: float, codec_digest: str) -> str:
     """Hash of everything that shapes the clip."""
     trimming = [settings.head_ms, settings.tail_ms, settings.pause_max_s]
-    return key_of(REVISION, piece.content, trimming, gain_db, codec_digest)
+    made_by = [decode.REVISION, REVISION]
+    return key_of(made_by, piece.content, trimming, gain_db, codec_digest)
 
 
 def encode_all(

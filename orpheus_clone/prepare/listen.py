@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from orpheus_clone.asr import Asr, Heard, Word
 from orpheus_clone.audio import Waveform
+from orpheus_clone.prepare import decode
 from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.memory import Memory, key_of
 from orpheus_clone.prepare.segment import Span, windows
@@ -79,7 +80,11 @@ def _windows(source: Source, asr: Asr, language: str | None) -> list[_Window]:
     else:
         spans = windows(source.copy, source.speech())
     return [
-        _Window(source, span, key_of(asr.digest, language, source.digest, span.start_s, span.end_s))
+        _Window(
+            source,
+            span,
+            key_of(decode.REVISION, asr.digest, language, source.digest, span.start_s, span.end_s),
+        )
         for span in spans
     ]
 

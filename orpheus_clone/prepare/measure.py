@@ -1,6 +1,7 @@
 """What is measured of each piece: its sound, its voice, its pitch; each kept, none judged."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from orpheus_clone.errors import AudioError
 from orpheus_clone.manifest import Rejected
+from orpheus_clone.prepare import decode
 from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.identity import Voiceprint, voiceprint
 from orpheus_clone.prepare.memory import Memory, key_of
@@ -49,7 +51,8 @@ def measure_all(
         except AudioError as error:
             return piece.rejected("no_speech", str(error))
 
-    results = in_parallel(one, pieces, threads, progress)
+    with _one_core_each():
+        results = in_parallel(one, pieces, threads, progress)
     kept = [(p, r) for p, r in zip(pieces, results, strict=True) if isinstance(r, Measures)]
     return kept, [r for r in results if isinstance(r, Rejected)]
 
@@ -57,8 +60,9 @@ def measure_all(
 def _measures(
     piece: Piece, model: SpeakerModel | None, mos: Mos | None, memory: Memory
 ) -> Measures:
-    sound_key = key_of(REVISION, piece.content, mos.digest if mos else None)
-    voice_key = key_of(REVISION, piece.content, model.digest if model else None)
+    measured_by = [decode.REVISION, REVISION]
+    sound_key = key_of(measured_by, piece.content, mos.digest if mos else None)
+    voice_key = key_of(measured_by, piece.content, model.digest if model else None)
     sound, voice = memory.recall("sound", sound_key), memory.recall("voice", voice_key)
     if sound is None or (model is not None and voice is None):
         samples = read_span(piece.source.copy, piece.span.start_s, piece.span.end_s)
@@ -91,3 +95,16 @@ def _voiceprint(kept: Any) -> Voiceprint:
     return Voiceprint(
         np.array(whole, np.float32), tuple(np.array(part, np.float32) for part in parts), seconds
     )
+
+
+@contextlib.contextmanager
+def _one_core_each() -> Iterator[None]:
+    """Torch would use all cores in each of the threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,10 +11,13 @@ from orpheus_clone import layout
 from orpheus_clone.errors import DataError, RecipeError
 from orpheus_clone.manifest import Rejected
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare import encode, measure
+from orpheus_clone.prepare import decode, encode, measure
 from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.transcripts import Recording
 from orpheus_clone.recipe import Recipe
+
+RULES = 1
+"""Changes whenever what is cheap would be done otherwise: cutting, matching, judging, texts."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def inputs_digest(
     heard = [[r.id, str(r.path), layout.sha256_file(r.path), r.text, list(map(asdict, r.cues))]
              for r in found]  # fmt: skip
     base, speaker = order.base, order.speaker
-    revisions = [encode.REVISION, measure.REVISION]
+    revisions = [decode.REVISION, measure.REVISION, encode.REVISION, RULES]
     made_for = [revisions, order.voice, order.language, base.digest, base.codec_digest]
     by = [judges.digests(), layout.sha256_file(speaker) if speaker else None]
     lonely = [[r.id, r.reason] for r in unmatched]

@@ -74,7 +74,7 @@ def pieces(
             rejected.append(_too_long(source))
             continue
         for name, span, text in _named(source, cuts):
-            said = None if heard is None else _within(heard, span)
+            said = None if heard is None else _within(heard, None if cuts is None else span)
             spoken = text or said
             if spoken:
                 kept.append(Piece(name, source, span, spoken, said, is_transcribed=not text))
@@ -137,7 +137,10 @@ def _left_out(source: Source, cuts: list[Cut] | None) -> list[str]:
     ]
 
 
-def _within(words: Sequence[Word], span: Span) -> str:
+def _within(words: Sequence[Word], span: Span | None) -> str:
+    """The words that have their middle in a span; all of them of the whole recording."""
+    if span is None:
+        return " ".join(word.text for word in words)
     inside = [w.text for w in words if span.start_s <= (w.start_s + w.end_s) / 2 < span.end_s]
     return " ".join(inside)
 

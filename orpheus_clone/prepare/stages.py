@@ -1,6 +1,5 @@
 """The stages between recordings and clips: decode, listen, cut, measure, judge, level, tokenize."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from orpheus_clone import audio, manifest, models, tokens
 from orpheus_clone.codec.snac import Codec
-from orpheus_clone.errors import ArtifactError, NoSpeechError, RecipeError
+from orpheus_clone.errors import NoSpeechError, RecipeError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Rejected
 from orpheus_clone.prepare import gain
@@ -102,7 +101,7 @@ class Stages:
             rejected=[*rejected, *textless, *silent, *faulty, *misfits],
             language=language,
             gain_db=gain_db,
-            notes=[*self.judges.notes, *left_out, *self._notes(voices, survived)],
+            notes=[*self.judges.notes, *left_out, *self._notes(voices, survived, language)],
             survival=survived,
             sounds={p.id: (p.source.copy, p.span.start_s) for p in cut},
         )
@@ -130,15 +129,14 @@ class Stages:
     def _gain_db(self, kept: Sequence[Judged], settings: Prepare) -> float:
         if settings.loudness_lufs is None or not kept:
             return 0.0
-        before_db = None
-        with contextlib.suppress(ArtifactError):
-            before_db = self.out.stamp().gain_db
-        return gain.corpus_gain_db(
+        gain_db = gain.corpus_gain_db(
             [(k.measures.quality.lufs, k.piece.span.end_s - k.piece.span.start_s) for k in kept],
             max(k.measures.peak for k in kept),
             settings.loudness_lufs,
-            before_db,
+            self.memory.recall("gain", "last"),
         )
+        self.memory.keep("gain", "last", gain_db)
+        return gain_db
 
     def _clips(
         self, kept: Sequence[Judged], keys: Sequence[str], encoded: Sequence[Encoded]
@@ -175,7 +173,7 @@ class Stages:
             self.memory,
         )
 
-    def _notes(self, voices: Voices | None, survived: Survival | None) -> list[str]:
+    def _notes(self, voices: Voices | None, survived: Survival | None, made_in: str) -> list[str]:
         notes = []
         wanted = self.order.speaker
         if voices is not None and wanted is not None and not voices.share:
@@ -184,6 +182,11 @@ class Stages:
             notes.append(
                 f"two voices speak much ({voices.share:.0%} and {voices.runner_up_share:.0%} of "
                 "the time), and the first was kept; to be sure, pass --speaker REFERENCE.wav"
+            )
+        if made_in != self.order.base.language:
+            notes.append(
+                f"the recordings are in {made_in}, and {self.order.base.name} reads numbers and "
+                f"signs in {self.order.base.language}: write them out in what is to be spoken"
             )
         warning = survived.warning() if survived else None
         return [*notes, warning] if warning else notes
