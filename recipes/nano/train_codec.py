@@ -7,7 +7,7 @@ apart by the step alone, because codebooks trained from the start collapse to a 
 
     0 … OPEN          an autoencoder through the quantizers' narrow projections, unquantised
     OPEN              codebooks drawn from the encoder's outputs, centred, moved by k-means
-    OPEN … FROZEN     quantised, ever more often; codes that nobody uses are drawn anew
+    OPEN … FROZEN     quantised, ever more often; codebooks follow the encoder's outputs
     FROZEN …          encoder and codebooks stay, averaged (`--freeze`); the decoder goes on
 
     OUT_DIR/checkpoint.pt                     everything needed to go on
@@ -52,17 +52,21 @@ CONFIG: dict[str, Any] = {
     "depthwise": True,
 }
 MEL_WEIGHT = 15.0
-PITCH_WEIGHT = 6.0
+PITCH_WEIGHT = 3.0
 COMMITMENT_WEIGHT = 0.25
+NARROW, NARROW_FACTOR = 192, 3.0
+"""A matrix of so few channels moves faster: its weights are larger."""
 CRITICS_RATE = 0.5
 """Of the codec's own."""
 CRITICS_SAMPLES = 8192
 """Of a crop, what the critics judge; drawn anew at each step."""
 FEATURE_WEIGHT = 2.0
-AVERAGE = 0.999
-POOL = 32_768
-"""Encoder outputs remembered a codebook, to draw codewords from."""
-REVIVE_EVERY = 250
+AVERAGE = 0.995
+POOL = 512
+"""Steps whose encoder outputs are remembered, to draw codewords from."""
+REFRESH_EVERY = 250
+SETTLED = 0.3
+"""Of the learning rate: below it the codewords stay where they are."""
 LOG_EVERY = 100
 CLOCK_EVERY = 20
 
@@ -99,7 +103,7 @@ class Plan:
         A network as it is drawn lets phase through; one that has learnt magnitudes first does not
         any more, and from there no pitch is learnt.
         """
-        return min(1.0, 0.06 + step / max(1, self.open_steps)) if opened_at is None else 1.0
+        return min(1.0, 0.03 + step / max(1, self.open_steps)) if opened_at is None else 1.0
 
     def mix_at(self, step: int, opened_at: int | None) -> float:
         """The share of crops that are quantised, the codebooks being there since `opened_at`."""
@@ -146,36 +150,52 @@ class Quantised:
             quantizer.in_proj.bias -= centre
             quantizer.out_proj.bias += quantizer.out_proj.weight[:, :, 0] @ centre
             self.pools[level] = pool = pool - centre
-            quantizer.codebook.weight.copy_(_kmeans(pool, tokens.CODEBOOK))
+            order = torch.randperm(len(pool), device=pool.device)
+            drawn = pool[order.repeat(tokens.CODEBOOK // len(pool) + 1)[: tokens.CODEBOOK]]
+            quantizer.codebook.weight.copy_(_kmeans(pool, drawn))
 
     @torch.no_grad()
-    def revive(self) -> list[int]:
-        """Draw anew the codewords that were not used since the last call; codes in use a level."""
+    def refresh(self) -> list[int]:
+        """Move codewords to where the encoder's outputs now are; how many were used, a level.
+
+        The encoder's outputs grow faster than a codeword can follow that is taught only when it is
+        chosen. One that nothing in the memory is near is drawn anew.
+        """
         used = []
         for level, quantizer in enumerate(self._quantizers):
-            dead = (self.uses[level] == 0).nonzero()[:, 0]
-            used.append(tokens.CODEBOOK - len(dead))
-            drawn = torch.randint(len(self.pools[level]), (len(dead),), device=dead.device)
-            quantizer.codebook.weight[dead] = self.pools[level][drawn]
+            used.append(int((self.uses[level] > 0).sum()))
+            pool = _gathered(self.pools[level])
+            quantizer.codebook.weight.copy_(_kmeans(pool, quantizer.codebook.weight, rounds=2))
         self.uses.zero_()
         return used
 
     def _remember(self, level: int, inner: Tensor) -> None:
         flat = inner.detach().transpose(1, 2).flatten(0, 1).float()
-        self.pools[level] = torch.cat([self.pools[level], flat])[-POOL:]
+        self.pools[level] = torch.cat([self.pools[level], flat])[-POOL * len(flat) :]
 
 
-def _kmeans(points: Tensor, count: int, rounds: int = 10) -> Tensor:
-    """(points, d) to (count, d) centres, by direction as SNAC looks codes up."""
-    order = torch.randperm(len(points), device=points.device)
-    centres = points[order.repeat(count // len(points) + 1)[:count]].clone()
+def _kmeans(points: Tensor, centres: Tensor, rounds: int = 10) -> Tensor:
+    """(points, d) to as many centres as there were, by direction as SNAC looks codes up.
+
+    A centre that no point is nearest to becomes a point.
+    """
     directions = functional.normalize(points)
     for _ in range(rounds):
         nearest = (directions @ functional.normalize(centres).T).argmax(dim=1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=count)
-        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp_min(1)[:, None], centres)
+        sizes = torch.bincount(nearest, minlength=len(centres))
+        drawn = points[torch.randint(len(points), (len(centres),), device=points.device)]
+        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp_min(1)[:, None], drawn)
     return centres
+
+
+def _gathered(rows: Tensor) -> Tensor:
+    """Every worker's rows, which are equally many."""
+    if not dist.is_initialized():
+        return rows
+    all_rows = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(all_rows, rows)
+    return torch.cat(all_rows)
 
 
 class Optimisers:
@@ -189,13 +209,19 @@ class Optimisers:
         self.all: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(rest, betas=(0.8, 0.99), weight_decay=0.0)
         ]
-        if matrices:
-            flat = [view for _, view in self._matrices]
-            self.all.append(
-                torch.optim.Muon(
-                    flat, weight_decay=0.0, momentum=0.9, adjust_lr_fn="match_rms_adamw", ns_steps=4
-                )
-            )
+        self._factors = [1.0]
+        for factor, flat in (
+            (NARROW_FACTOR, _narrow(self._matrices)),
+            (1.0, _wide(self._matrices)),
+        ):
+            if flat:
+                self._factors.append(factor)
+                self.all.append(
+                    torch.optim.Muon(
+                        flat, weight_decay=0.0, momentum=0.9,
+                        adjust_lr_fn="match_rms_adamw", ns_steps=4,
+                    )
+                )  # fmt: skip
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -203,8 +229,8 @@ class Optimisers:
         for weight, flat in self._matrices:
             flat.copy_(_flat(weight))
             flat.grad = None if weight.grad is None else _flat(weight.grad)
-        for optimiser in self.all:
-            optimiser.param_groups[0]["lr"] = rate
+        for optimiser, factor in zip(self.all, self._factors, strict=True):
+            optimiser.param_groups[0]["lr"] = factor * rate
             optimiser.step()
         for weight, flat in self._matrices:
             _flat(weight, flat)
@@ -217,6 +243,14 @@ class Optimisers:
         """Go on from `state`."""
         for optimiser, kept in zip(self.all, state, strict=True):
             optimiser.load_state_dict(kept)
+
+
+def _narrow(matrices: list[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
+    return [flat for _, flat in matrices if max(flat.shape) <= NARROW]
+
+
+def _wide(matrices: list[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
+    return [flat for _, flat in matrices if max(flat.shape) > NARROW]
 
 
 def _flat(weight: Tensor, new: Tensor | None = None) -> Tensor:
@@ -310,9 +344,11 @@ class Trainer:
             self._teach_critics(critics_grads, CRITICS_RATE * rate)
         self._follow()
         self.step += 1
-        if mix > 0 and not self.plan.is_frozen and self.step % REVIVE_EVERY == 0:
-            said["used"] = self.quantised.revive()
+        is_settling = self.plan.is_frozen or rate < SETTLED * self.plan.rate
+        if mix > 0 and not is_settling and self.step % REFRESH_EVERY == 0:
+            said["used"] = self.quantised.refresh()
             _agree(self.codec.quantizer)
+            self.average.quantizer.load_state_dict(self.codec.quantizer.state_dict())
         return said
 
     def save(self) -> None:
@@ -479,7 +515,7 @@ def _steps(trainer: Trainer, batches: Iterator[Tensor], clock: Clock) -> Iterato
             began, sums = time.monotonic(), {}
         if trainer.step % CLOCK_EVERY == 0:
             trainer.slowing = clock.left()
-        if trainer.step % REVIVE_EVERY == 0 and _is_first():
+        if trainer.step % REFRESH_EVERY == 0 and _is_first():
             trainer.save()
 
 

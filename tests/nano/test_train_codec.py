@@ -1,5 +1,6 @@
 """Training nano's codec: what must hold whatever is learnt."""
 
+import json
 import math
 import time
 from dataclasses import replace
@@ -13,9 +14,11 @@ import torch
 import train_codec
 from train_codec import Plan, Quantised, Trainer
 
+from orpheus_clone import layout
 from orpheus_clone.codec.snac import Codec
 from tests.conftest import DATA_SAMPLES
 
+KEPT = Path(train_codec.__file__).parent / "codec"
 TINY = train_codec.CONFIG | {"encoder_dim": 4, "decoder_dim": 32}
 
 
@@ -32,12 +35,6 @@ def trainer(out: Path, wanted: Plan) -> Trainer:
 
 def batch(seed: int) -> torch.Tensor:
     return torch.randn(2, 1, 8192, generator=torch.Generator().manual_seed(seed)) * 0.1
-
-
-@pytest.fixture(autouse=True)
-def small_codebook_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """k-means over hundreds of outputs, not tens of thousands."""
-    monkeypatch.setattr(train_codec, "POOL", 256)
 
 
 def test_opening_the_codebooks_leaves_what_is_not_quantised_as_it_was(tmp_path: Path) -> None:
@@ -61,21 +58,21 @@ def test_quantised_for_training_is_quantised_as_snac_does(tmp_path: Path) -> Non
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-def test_codes_that_nobody_used_are_drawn_anew_and_the_others_stay(tmp_path: Path) -> None:
+def test_codewords_go_where_the_outputs_are_and_none_is_left_alone(tmp_path: Path) -> None:
     quantised = trainer(tmp_path, plan(9)).quantised
-    book = quantised._quantizers[0].codebook.weight
-    quantised.pools = [torch.full((5, 8), 7.0) for _ in quantised.pools]
-    kept = book[:100].clone()
+    quantised.pools = [torch.cat([torch.eye(8) * 7, torch.eye(8) * 9]) for _ in quantised.pools]
     quantised.uses[0, :100] = 1
-    assert quantised.revive()[0] == 100
-    assert (book[:100] == kept).all()
-    assert (book[100:] == 7).all()
+    assert quantised.refresh() == [100, 0, 0]
+    book = quantised._quantizers[0].codebook.weight
+    assert {round(norm, 2) for norm in book.norm(dim=1).tolist()} <= {7, 8, 9}
+    assert (torch.nn.functional.normalize(book).max(dim=1).values > 0.999).all()
     assert not quantised.uses.any()
 
 
 def test_kmeans_finds_directions() -> None:
     points = torch.cat([torch.eye(8)[i].repeat(50, 1) * (1 + i) for i in range(4)])
-    centres = train_codec._kmeans(points + 0.01 * torch.randn_like(points), 16)
+    points += 0.01 * torch.randn_like(points)
+    centres = train_codec._kmeans(points, points[::12])
     nearest = torch.nn.functional.normalize(centres)[:, :4].max(dim=1).values
     assert (nearest > 0.99).all()
 
@@ -136,6 +133,17 @@ def test_a_codec_that_was_kept_is_where_training_starts_from(tmp_path: Path) -> 
     assert again.plan.mix_at(0, again.opened_at) == 1
     again.learn(batch(0))
     assert again.opened_at == -again.plan.mix_steps
+
+
+def test_the_codec_in_the_tree_is_whole_and_training_goes_on_from_it(tmp_path: Path) -> None:
+    for line in (KEPT / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, name = line.split()
+        assert layout.sha256_file(KEPT / name) == digest
+    assert json.loads((KEPT / "config.json").read_text(encoding="utf-8")) == train_codec.CONFIG
+    made = Trainer(tmp_path, plan(9), "cpu")
+    made.start_from(KEPT)
+    assert made.learn(batch(0))["mel"] < 1
+    assert Codec(KEPT, "cpu").encode(batch(0)[0, 0].numpy()).shape == (4, 7)
 
 
 def test_critics_join_at_their_step(tmp_path: Path) -> None:
