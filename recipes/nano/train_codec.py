@@ -245,11 +245,11 @@ class Optimisers:
             optimiser.load_state_dict(kept)
 
 
-def _narrow(matrices: list[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
+def _narrow(matrices: Sequence[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
     return [flat for _, flat in matrices if max(flat.shape) <= NARROW]
 
 
-def _wide(matrices: list[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
+def _wide(matrices: Sequence[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
     return [flat for _, flat in matrices if max(flat.shape) > NARROW]
 
 
