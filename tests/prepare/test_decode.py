@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orpheus_clone import audio
 from orpheus_clone.errors import ArtifactError, AudioError, MachineError
-from orpheus_clone.prepare.decode import read_span, working_copy
+from orpheus_clone.prepare.decode import REVISION, read_span, working_copy
 from orpheus_clone.tokens import SAMPLE_RATE
 from tests.conftest import DATA_SAMPLES
 from tests.signals import joined, noise, tone, zeros
@@ -24,7 +24,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_working_copy_holds_what_was_read(copy: Path) -> None:
-    assert copy.name == "d1.flac"
+    assert copy.name == f"d1-{REVISION}.flac"
     info = soundfile.info(copy)
     assert (info.samplerate, info.channels, info.subtype) == (SAMPLE_RATE, 1, "PCM_16")
     assert np.abs(read_span(copy, 0, 1e9) - audio.read(SPEECH)).max() < 1e-4
@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(
     path = tmp_path / "long.wav"
     soundfile.write(path, noise(8000, -20), SAMPLE_RATE)
     cache = small_disk(64)
-    with pytest.raises(MachineError, match=r"d1\.flac"):
+    with pytest.raises(MachineError, match=r"d1-\d+\.flac"):
         working_copy(path, "d1", cache)
     assert not list(cache.iterdir())
 
