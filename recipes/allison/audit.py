@@ -42,6 +42,7 @@ import fetch
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from orpheus_clone import audio
 from orpheus_clone.audio import Waveform
@@ -152,10 +153,10 @@ def verdict(cer: float | None, similarity: float, letters: int, seconds: float) 
 
 def character_error_rate(text: str | None, heard: str) -> float | None:
     """Edits over the text's characters; None where there is no text."""
-    import jiwer
-
     said = judges.normalised(text or "").strip()
-    return float(jiwer.cer(said, judges.normalised(heard))) if letters(said) else None
+    if not letters(said):
+        return None
+    return Levenshtein.distance(said, judges.normalised(heard).strip()) / len(said)
 
 
 def letters(text: str) -> int:
