@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orpheus_clone import layout, silence
 from orpheus_clone.audio import Waveform
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-REVISION = 1
+REVISION = 2
 """Changes whenever this module would hear something else with the same model."""
 RATE = 16_000
 """Whisper's sample rate, Hz."""
@@ -293,15 +294,25 @@ def _is_speech(samples: Waveform) -> bool:
 
 
 def _is_whole(samples: Waveform, words: Sequence[Word]) -> bool:
-    """Whether the words account for what is loud, and no more were heard than can be said."""
+    """Whether the words account for what is loud and lie in it, and are no more than can be said."""
     db = silence.levels_dbfs(samples, RATE)
-    is_lost = db > np.percentile(db, 95) - SPEECH_BELOW_LOUD_DB
+    is_loud = db > np.percentile(db, 95) - SPEECH_BELOW_LOUD_DB
+    is_lost = is_loud.copy()
     hop_s = silence.HOP_MS / 1000
     for word in words:
-        first = max(0, round((word.start_s - REACH_S) / hop_s))
-        is_lost[first : max(first, round((word.end_s + REACH_S) / hop_s))] = False
+        if not _between(is_loud, word.start_s, word.end_s, hop_s).any():
+            return False  # a neighbour's
+        _between(is_lost, word.start_s, word.end_s, hop_s)[:] = False
     too_many = len(words) > 2 + MOST_WORDS_A_SECOND * len(samples) / RATE
     return bool(is_lost.sum() * hop_s < LOST_S) and not too_many
+
+
+def _between(
+    hops: NDArray[np.bool_], start_s: float, end_s: float, hop_s: float
+) -> NDArray[np.bool_]:
+    """A view of the hops between two times, `REACH_S` further on both sides."""
+    first = max(0, round((start_s - REACH_S) / hop_s))
+    return hops[first : max(first, round((end_s + REACH_S) / hop_s))]
 
 
 def _some(waveforms: Sequence[Waveform], place: int) -> Waveform:

@@ -187,6 +187,13 @@ def test_speech_without_words_is_not_whole() -> None:
     assert not asr._is_whole(speech, [])
 
 
+def test_a_word_where_all_is_quiet_is_a_neighbours() -> None:
+    speech = asr._at_16k(joined(noise(3000, -70), tone(1000)))
+    # Words may be off by 0.3 s: one that ends at 2.75 s may be the first of the speech.
+    assert asr._is_whole(speech, [word(2.0, 2.75), word(3.0, 4.0)])
+    assert not asr._is_whole(speech, [word(1.0, 2.65), word(3.0, 4.0)])
+
+
 def test_more_words_than_can_be_said_are_not_whole() -> None:
     speech = asr._at_16k(tone(1000))
     assert asr._is_whole(speech, [word(0, 1)] * 11)
