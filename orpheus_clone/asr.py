@@ -294,7 +294,7 @@ def _is_speech(samples: Waveform) -> bool:
 
 
 def _is_whole(samples: Waveform, words: Sequence[Word]) -> bool:
-    """Whether the words account for what is loud and lie in it, and are no more than can be said."""
+    """Whether the words account for what is loud, lie in it, and are no more than can be said."""
     db = silence.levels_dbfs(samples, RATE)
     is_loud = db > np.percentile(db, 95) - SPEECH_BELOW_LOUD_DB
     is_lost = is_loud.copy()
