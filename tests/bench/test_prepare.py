@@ -66,7 +66,7 @@ def test_without_speech_it_says_which_option_names_some(tmp_path: Path) -> None:
 def test_both_hear_the_same_speech_and_the_line_tells_the_ratio(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "MINUTES", 0.25)
+    monkeypatch.setattr(prepare, "MINUTES", 0.6)
     result = run_bench("prepare", whisper=str(whisper_dir()))
     line = result.line
     assert (line["bench"], line["asr"]) == ("prepare", "whisper-base")
