@@ -17,9 +17,11 @@ from orpheus_clone import doctor
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
 from tests.commands import run
+from tests.conftest import UNJUDGED
 from tests.waiting import eventually
 
 NAMES = "prepare train eval publish rollback serve say clone voices models doctor bench"
+UNJUDGING = [part for setting in UNJUDGED for part in ("--set", setting)]
 COMMANDS = [[], *([name] for name in NAMES.split(" ")), ["models", "get"]]
 HEAVY = ("torch", "transformers", "numpy", "httpx", "fastapi", "vllm", "datasets")
 HELP = """
@@ -171,7 +173,7 @@ def test_a_bug_keeps_its_traceback_and_ends_with_70(monkeypatch: pytest.MonkeyPa
 def test_prepare_and_train_give_one_json_object_and_talk_on_stderr(
     own_recordings: Path, base: BaseModel, tmp_path: Path
 ) -> None:
-    where = ["--voice", "jack", "--base", "nano", "--out", str(tmp_path / "data")]
+    where = ["--voice", "jack", "--base", "nano", "--out", str(tmp_path / "data"), *UNJUDGING]
     prepared = run("prepare", str(own_recordings), *where, "--json")
     assert (prepared.json["clips"], prepared.json["rejected"]) == (6, 0)
     assert prepared.json["out"] == str(tmp_path / "data")
@@ -188,7 +190,7 @@ def test_a_rejected_recording_is_mentioned_with_where_the_reason_is(
     own_recordings: Path, base: BaseModel, tmp_path: Path
 ) -> None:
     (own_recordings / "c1.flac").write_bytes(b"not audio")
-    where = ["--voice", "jack", "--base", "nano", "--out", str(tmp_path / "data")]
+    where = ["--voice", "jack", "--base", "nano", "--out", str(tmp_path / "data"), *UNJUDGING]
     done = run("prepare", str(own_recordings), *where, "--json")
     assert (done.code, done.json["rejected"]) == (0, 1)
     assert f"1 not kept: the reasons are in {tmp_path / 'data' / 'rejected.jsonl'}" in done.said

@@ -30,7 +30,7 @@ class SteadyEngine:
         self.open += 1
         try:
             for _ in range(frames):
-                await asyncio.sleep(0.002)  # what follows on an end has begun by then
+                await asyncio.sleep(0.02)  # what follows on an end has begun by then
                 self.seen.append(self.open)
                 yield Delta(FRAME)
             yield Delta([], "stop")
