@@ -270,6 +270,7 @@ def test_eval_gives_the_verdict_and_ends_with_1_when_a_gate_fails(
 ) -> None:
     copy = Path(shutil.copytree(run_dir.root, tmp_path / "run"))
     cheap = ["prompts=1", "concurrency=1", "max_seconds=0.2", "speed_target=cpu"]
+    cheap.append("gates.stream_rate_min=1e9")
     settings = [word for override in cheap for word in ("--set", f"eval.{override}")]
     failing = run("eval", str(copy), "--engine", "hf", *settings, "--json")
     assert failing.code == 1

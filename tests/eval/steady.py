@@ -18,8 +18,6 @@ class SteadyEngine:
         self.info = info or EngineInfo("fake", "CPU (none)", "fp32")
         self.requests: list[Request] = []
         self.open = 0
-        self.seen: list[int] = []
-        """How many streams were open, each time that one of them went on."""
         self._dies_at = dies_at
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -30,8 +28,7 @@ class SteadyEngine:
         self.open += 1
         try:
             for _ in range(frames):
-                await asyncio.sleep(0.02)  # what follows on an end has begun by then
-                self.seen.append(self.open)
+                await asyncio.sleep(0.002)
                 yield Delta(FRAME)
             yield Delta([], "stop")
         finally:

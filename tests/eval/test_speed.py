@@ -1,16 +1,49 @@
 """speak_all against a scripted engine: how many streams are open, and what is measured."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 import pytest
 
 from orpheus_clone.codec.snac import Codec
+from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import EngineDead
 from orpheus_clone.eval.run import prompt_set
 from orpheus_clone.eval.speed import speak_all
 from orpheus_clone.models import BaseModel
-from orpheus_clone.speech import Speaker, Voice
+from orpheus_clone.script import Script
+from orpheus_clone.speech import Chunk, Speaker, Voice
 from tests.eval.steady import SteadyEngine
 
 ADA = Voice("ada")
+
+
+class Counted(Speaker):
+    """Counts the utterances that are being spoken, each time that sound of one comes."""
+
+    open = 0
+
+    def __init__(self, engine: Engine, codec: Codec, base: BaseModel) -> None:
+        super().__init__(engine, codec, base)
+        self.seen: list[int] = []
+
+    async def speak(
+        self,
+        spoken: str | Script,
+        voice: Voice,
+        *,
+        seed: int | None = None,
+        max_seconds: float | None = None,
+    ) -> AsyncGenerator[Chunk, None]:
+        self.open += 1
+        try:
+            chunks = super().speak(spoken, voice, seed=seed, max_seconds=max_seconds)
+            async with aclosing(chunks) as coming:
+                async for chunk in coming:
+                    self.seen.append(self.open)
+                    yield chunk
+        finally:
+            self.open -= 1
 
 
 @pytest.mark.parametrize(
@@ -20,19 +53,18 @@ async def test_just_as_many_streams_as_were_asked_for_are_open_until_all_is_meas
     codec: Codec, base: BaseModel, prompts: int, concurrency: int
 ) -> None:
     engine, ends = SteadyEngine(), [0]
+    speaker = Counted(engine, codec, base)
     wanted = prompt_set(prompts)
 
     def progress(done: int, of: int) -> None:
         assert of == prompts
-        ends[0] = len(engine.seen) if done == of else 0
+        ends[0] = len(speaker.seen) if done == of else 0
 
-    measured = await speak_all(
-        Speaker(engine, codec, base), ADA, wanted, concurrency=concurrency, progress=progress
-    )
+    measured = await speak_all(speaker, ADA, wanted, concurrency=concurrency, progress=progress)
     assert [utterance.text for utterance in measured] == wanted
-    all_open = engine.seen.index(concurrency)
-    assert set(engine.seen[all_open : ends[0]]) == {concurrency}
-    assert max(engine.seen) == concurrency
+    all_open = speaker.seen.index(concurrency)
+    assert set(speaker.seen[all_open : ends[0]]) == {concurrency}
+    assert max(speaker.seen) == concurrency
     assert engine.open == 0, "a stream is still running"
 
 
