@@ -20,7 +20,7 @@ from orpheus_clone.prepare import decode
 from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.memory import key_of
 from orpheus_clone.prepare.pieces import Piece
-from orpheus_clone.prepare.source import Progress, in_parallel
+from orpheus_clone.prepare.source import Progress, in_parallel, one_core_each
 from orpheus_clone.prepare.trim import shorten_pauses, trim
 from orpheus_clone.quality import zero_samples
 from orpheus_clone.recipe import Prepare
@@ -83,15 +83,20 @@ def _make(
     def one(key: str) -> "_Trimmed":
         return _trim(missing[key], key, settings, gain_db, out)
 
-    trimmed = in_parallel(one, list(missing), threads, lambda _done, _of: None)
-    done = 0
-    progress(0, len(trimmed))
-    for batch in _batches(trimmed):
+    def tokenize(batch: "list[_Trimmed]") -> None:
         codes = codec.encode_batch([audio.read(_clip(out, item.key)) for item in batch])
         for item, made in zip(batch, codes, strict=True):
             _save(_remembered(out, item.key), item, made)
-        done += len(batch)
-        progress(done, len(trimmed))
+
+    trimmed = in_parallel(one, list(missing), threads, lambda _done, _of: None)
+    batches = list(_batches(trimmed))
+    with one_core_each():
+        in_parallel(
+            tokenize,
+            batches,
+            threads,
+            lambda done, _of: progress(sum(map(len, batches[:done])), len(trimmed)),
+        )
 
 
 @dataclass(frozen=True)

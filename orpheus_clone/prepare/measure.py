@@ -1,7 +1,6 @@
 """What is measured of each piece: its sound, its voice, its pitch; each kept, none judged."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from orpheus_clone.prepare.identity import Voiceprint, voiceprint
 from orpheus_clone.prepare.memory import Memory, key_of
 from orpheus_clone.prepare.pieces import Piece
 from orpheus_clone.prepare.pitch import pitch_hz
-from orpheus_clone.prepare.source import Progress, in_parallel
+from orpheus_clone.prepare.source import Progress, in_parallel, one_core_each
 from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure
 from orpheus_clone.speaker import SpeakerModel
@@ -51,7 +50,7 @@ def measure_all(
         except AudioError as error:
             return piece.rejected("no_speech", str(error))
 
-    with _one_core_each():
+    with one_core_each():
         results = in_parallel(one, pieces, threads, progress)
     kept = [(p, r) for p, r in zip(pieces, results, strict=True) if isinstance(r, Measures)]
     return kept, [r for r in results if isinstance(r, Rejected)]
@@ -95,16 +94,3 @@ def _voiceprint(kept: Any) -> Voiceprint:
     return Voiceprint(
         np.array(whole, np.float32), tuple(np.array(part, np.float32) for part in parts), seconds
     )
-
-
-@contextlib.contextmanager
-def _one_core_each() -> Iterator[None]:
-    """Torch would use all cores in each of the threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """A recording that was decoded: its working copy, and where somebody speaks in it."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +86,16 @@ def in_parallel(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return results
+
+
+@contextlib.contextmanager
+def one_core_each() -> Iterator[None]:
+    """Torch would use all cores in each of the threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
