@@ -119,7 +119,7 @@ def load(name: str, *, device: str | None = None) -> Asr:
     except ImportError as missing:
         raise MachineError(
             f"hearing words needs faster-whisper ({missing}); run: pip install "
-            "'orpheus-clone[judges]', or do without: --set prepare.asr=none"
+            "'orpheus-clone[judges]', or do without: --set judges.asr=none"
         ) from missing
     folder = _locate(name)
     device = device or ("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
@@ -366,7 +366,7 @@ def _fetch(name: str) -> Path:
         raise MachineError(
             f"Whisper model {name!r} is not on this machine and the hub did not give it "
             f"({type(error).__name__}); name a directory that holds one for CTranslate2, or do "
-            "without: --set prepare.asr=none"
+            "without: --set judges.asr=none"
         ) from error
 
 

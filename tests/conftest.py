@@ -34,9 +34,9 @@ from orpheus_clone.train.run import train
 DATA_SAMPLES = Path(__file__).parents[1] / "data_samples"
 VOICE = "jack"
 UNJUDGED = [
-    "prepare.asr=none",
-    "prepare.speaker=none",
-    "prepare.mos=none",
+    "judges.asr=none",
+    "judges.speaker=none",
+    "judges.mos=none",
     "prepare.loudness_lufs=null",
     "prepare.limits.snr_min_db=null",
     "prepare.limits.clipped_max=null",

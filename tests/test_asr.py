@@ -111,7 +111,7 @@ def test_a_name_that_means_nothing_is_refused_with_those_that_do(name: str) -> N
 
 def test_a_model_that_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(MachineError, match=r"'tiny' is not on this machine.*prepare\.asr=none"):
+    with pytest.raises(MachineError, match=r"'tiny' is not on this machine.*judges\.asr=none"):
         asr.load("tiny")
 
 

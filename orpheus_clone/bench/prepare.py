@@ -177,7 +177,7 @@ def two_cores() -> Iterator[None]:
 
 
 def _ours(whisper: str, base: BaseModel, folder: Path, out: Path) -> dict[str, float]:
-    chosen = [f"prepare.asr={whisper}", "prepare.speaker=none", "prepare.mos=none"]
+    chosen = [f"judges.asr={whisper}", "judges.speaker=none", "judges.mos=none"]
     order = Order([str(folder)], "bench", base, recipe.load(None, chosen), LANGUAGE)
     watch = Stopwatch()
     prepare(order, PreparedDir(out), watch, threads=CORES)

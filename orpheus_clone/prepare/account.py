@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from orpheus_clone import audio as waveforms
 from orpheus_clone import layout
+from orpheus_clone.judges import Judges
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Kind, Rejected
-from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.report import Kept, Lost, ReportData
 from orpheus_clone.prepare.stages import Made

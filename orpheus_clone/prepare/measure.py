@@ -8,12 +8,12 @@ import numpy as np
 
 from orpheus_clone.errors import AudioError
 from orpheus_clone.manifest import Rejected
+from orpheus_clone.pitch import pitch_hz
 from orpheus_clone.prepare import decode
 from orpheus_clone.prepare.decode import read_span
 from orpheus_clone.prepare.identity import Voiceprint, voiceprint
 from orpheus_clone.prepare.memory import Memory, key_of
 from orpheus_clone.prepare.pieces import Piece
-from orpheus_clone.prepare.pitch import pitch_hz
 from orpheus_clone.prepare.source import Progress, in_parallel, one_core_each
 from orpheus_clone.prepare.trim import spoken_part
 from orpheus_clone.quality import Mos, Quality, measure

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from orpheus_clone import layout
 from orpheus_clone.errors import DataError, RecipeError
+from orpheus_clone.judges import Judges
 from orpheus_clone.manifest import Rejected
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare import decode, encode, measure
-from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.transcripts import Recording
 from orpheus_clone.recipe import Recipe
 
@@ -54,7 +54,7 @@ def check_speaker(order: Order, judges: Judges) -> None:
         return
     if judges.speaker is None:
         raise RecipeError(
-            f"--speaker {order.speaker}: nothing here tells voices apart; see prepare.speaker in "
+            f"--speaker {order.speaker}: nothing here tells voices apart; see judges.speaker in "
             "the README, or leave the option out"
         )
     if not order.speaker.is_file():

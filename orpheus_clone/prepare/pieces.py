@@ -152,7 +152,7 @@ def _row_s(settings: Prepare) -> float:
 
 def _too_long(source: Source) -> Rejected:
     reason = (
-        f"{source.seconds:.0f} s with a text without times: let an ASR listen (prepare.asr), so "
+        f"{source.seconds:.0f} s with a text without times: let an ASR listen (judges.asr), so "
         "that it can be cut, or give a timed transcript"
     )
     return Rejected(
@@ -172,7 +172,7 @@ def _textless(name: str, source: Source, span: Span, said: str | None) -> Reject
     where = str(source.recording.path)
     if said is None:
         reason = (
-            "nobody knows what is said in it: add a transcript, or let an ASR listen (prepare.asr)"
+            "nobody knows what is said in it: add a transcript, or let an ASR listen (judges.asr)"
         )
         return Rejected(name, where, "no_transcript", reason, seconds)
     return Rejected(name, where, "no_speech", "no words were heard in it", seconds)

@@ -9,11 +9,11 @@ import os
 
 from orpheus_clone import layout, manifest
 from orpheus_clone.errors import ArtifactError
+from orpheus_clone.judges import open_judges
 from orpheus_clone.layout import PreparedDir, PreparedStamp
 from orpheus_clone.prepare import corpus, report
 from orpheus_clone.prepare.account import account
 from orpheus_clone.prepare.find import find
-from orpheus_clone.prepare.judges import open_judges
 from orpheus_clone.prepare.memory import Memory
 from orpheus_clone.prepare.order import Order, check_speaker, inputs_digest, read_consent
 from orpheus_clone.prepare.stages import Progress, Stages
@@ -32,7 +32,7 @@ def prepare(
     settings, base = order.recipe.prepare, order.base
     layout.checked_voice_name(order.voice, base.voices)
     out.check_is_ours()
-    judges = open_judges(settings)
+    judges = open_judges(order.recipe.judges)
     check_speaker(order, judges)
     consent = read_consent(order.consent)
     found, unmatched = find(

@@ -8,13 +8,13 @@ from pathlib import Path
 from orpheus_clone import audio, manifest, models, tokens
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import NoSpeechError, RecipeError
+from orpheus_clone.judges import Judges
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Rejected
 from orpheus_clone.prepare import gain
 from orpheus_clone.prepare.encode import Encoded, clip_key, encode_all
 from orpheus_clone.prepare.identity import Voices, identify
 from orpheus_clone.prepare.judge import Judged, judge
-from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.listen import listen
 from orpheus_clone.prepare.measure import Measures, measure_all
 from orpheus_clone.prepare.memory import Memory
@@ -221,7 +221,7 @@ def _misfit(piece: Piece, encoded: Encoded, prompt: int, settings: Prepare) -> R
     if length > settings.max_tokens:
         reason = (
             f"{seconds:.1f} s make a row of {length} tokens, over the limit of "
-            f"{settings.max_tokens}; let an ASR listen (prepare.asr), so that it can be cut"
+            f"{settings.max_tokens}; let an ASR listen (judges.asr), so that it can be cut"
         )
         return piece.rejected("too_long", reason)
     return None

@@ -68,8 +68,8 @@ def messy(tmp_path_factory: pytest.TempPathFactory, base: BaseModel) -> Messy:
     root = tmp_path_factory.mktemp("messy")
     send(root / "sent")
     settings = [
-        f"prepare.asr={judges.whisper_dir()}",
-        f"prepare.speaker={judges.ecapa_file()}",
+        f"judges.asr={judges.whisper_dir()}",
+        f"judges.speaker={judges.ecapa_file()}",
         "prepare.max_rejected_fraction=0.9",
     ]
     order = Order([str(root / "sent")], "jack", base, recipe=recipe.load(None, settings))

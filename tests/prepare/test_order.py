@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orpheus_clone.errors import RecipeError
+from orpheus_clone.judges import Judges
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare.judges import Judges
 from orpheus_clone.prepare.order import Order, check_speaker, parse_columns, read_consent
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus_clone.prepare.pitch import pitch_hz
+from orpheus_clone.pitch import pitch_hz
 from tests.conftest import DATA_SAMPLES
 from tests.signals import joined, noise, tone, zeros
 

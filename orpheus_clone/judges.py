@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from orpheus_clone import asr, quality, speaker
+from orpheus_clone import asr, quality, recipe, speaker
 from orpheus_clone.asr import Asr
 from orpheus_clone.errors import MachineError
 from orpheus_clone.quality import Mos
-from orpheus_clone.recipe import Prepare
 from orpheus_clone.speaker import SpeakerModel
 
 J = TypeVar("J")
@@ -34,7 +33,7 @@ class Judges:
         return {what: model.digest if model else None for what, model in models.items()}
 
 
-def open_judges(settings: Prepare) -> Judges:
+def open_judges(settings: recipe.Judges) -> Judges:
     """The judges that the recipe asks for; MachineError where one that it names is not here."""
     notes: list[str] = []
     return Judges(
