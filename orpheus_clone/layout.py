@@ -6,8 +6,10 @@
       rejected.jsonl           and what was not     metrics.jsonl loss.png
       dataset/                 datasets directory   checkpoints/step-…/     to go on from
       report.html report.json  what came of it      adapter/                what vLLM loads
-      audio/ cache/            trimmed clips
-      consent.json             if it was given      eval/                   report.json, report.html
+      audio/ cache/            trimmed clips        epochs/epoch-…/         each one's voice
+      consent.json             if it was given      epochs.json train.html  which was chosen
+                                                    reference/              held-out clips
+                                                    eval/                   report.json, report.html
 
 A stage is done when its stamp is there: stamps are written last and whole.
 """
@@ -187,9 +189,29 @@ class RunDir:
         return self.root / "checkpoints"
 
     @property
+    def epochs(self) -> Path:
+        """Directories epoch-1, …: each epoch's adapter, and in spoken/ what it said."""
+        return self.root / "epochs"
+
+    @property
+    def epochs_table(self) -> Path:
+        """What was found of each epoch, and which one was chosen."""
+        return self.root / "epochs.json"
+
+    @property
+    def train_report(self) -> Path:
+        """The same for a person, to listen to."""
+        return self.root / "train.html"
+
+    @property
     def adapter(self) -> Path:
         """adapter_model.safetensors and adapter_config.json, as vLLM loads them."""
         return self.root / "adapter"
+
+    @property
+    def reference(self) -> Path:
+        """Held-out clips of the speaker; see listening/reference.py."""
+        return self.root / "reference"
 
     @property
     def eval(self) -> Path:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orpheus_clone.prepare.check import ALIKE, Match, likeness, match, words
+from orpheus_clone.listening.words import ALIKE, likeness, words
+from orpheus_clone.prepare.check import Match, match
 
 SENTENCE = "The old harbour was closed before the winter storms arrived."
 
