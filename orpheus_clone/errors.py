@@ -12,11 +12,13 @@
     │   └── UnknownVoice        nobody has that name
     ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or altered
     ├── TrainingError       5   training cannot go on (a loss that is not a number)
-    ├── EngineError         6   the engine or a node cannot do what was asked
+    ├── EngineError         6   the engine, a node or a store cannot do what was asked
     │   ├── EngineDead          its process is gone
     │   ├── NodeError           a node answered with an error, or not at all
+    │   ├── StoreError          a store answered with an error, or not at all
     │   └── Busy                everything that could do it is taken
-    └── MachineError        7   the machine lacks something: disk, port, memory, a package
+    ├── MachineError        7   the machine lacks something: disk, port, memory, a package
+    └── Interrupted         130 or 143  Ctrl-C or SIGTERM, after what was done is saved
 
 Exit code 70 is a bug of ours: the traceback is printed whole. 130 is Ctrl-C.
 """
@@ -96,6 +98,10 @@ class NodeError(EngineError):
     """A node that answered with an error, or did not answer."""
 
 
+class StoreError(EngineError):
+    """A store that answered with an error, or did not answer."""
+
+
 class Busy(EngineError):
     """Everything that could do it is taken; later it may not be."""
 
@@ -104,3 +110,11 @@ class MachineError(OrpheusCloneError):
     """The machine lacks something: disk space, a free port, memory or a package."""
 
     exit_code = 7
+
+
+class Interrupted(OrpheusCloneError):
+    """A signal ended the work after it was saved; the exit code is a shell's, 128 + its number."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal

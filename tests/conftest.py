@@ -28,7 +28,7 @@ from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.run import prepare
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.tokens import SAMPLE_RATE
-from orpheus_clone.train.loop import Step
+from orpheus_clone.train.metrics import Step
 from orpheus_clone.train.run import train
 
 DATA_SAMPLES = Path(__file__).parents[1] / "data_samples"
@@ -50,7 +50,7 @@ SMALL_RECIPE = recipe.load(
     [
         *UNJUDGED,
         "train.epochs=3",
-        "train.grad_accumulation=3",
+        "train.batch_size=3",
         "train.warmup_steps=1",
         "train.checkpoint_steps=2",
         "train.learning_rate=0.02",

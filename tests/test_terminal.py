@@ -7,7 +7,7 @@ from rich.console import Console
 
 from orpheus_clone import terminal
 from orpheus_clone.terminal import Terminal
-from orpheus_clone.train.loop import Step
+from orpheus_clone.train.metrics import Step
 
 STEP = Step(
     step=3, steps=9, epoch=1.0, loss=2.5, learning_rate=1e-4, grad_norm=1.0,

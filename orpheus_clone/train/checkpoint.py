@@ -1,7 +1,7 @@
 """Where an interrupted run goes on from: exact to the step.
 
-A checkpoint holds the adapter in float32, the optimiser, the schedule and the random states, and
-the identity of the run: settings, data and base. One of another identity is never gone on from.
+A checkpoint holds the adapter in float32, the optimiser and the schedule, and the identity of the
+run: settings, data and base. One of another identity is never gone on from.
 The last two are kept, since the newest may have been being written when the power went.
 """
 
@@ -38,8 +38,6 @@ def save(folder: Path, step: int, identity: str, training: Training) -> None:
         "adapter": get_peft_model_state_dict(training.model),
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state_all(),
     }
     with layout.atomic_dir(_path(folder, step)) as temporary:
         serialized = io.BytesIO()  # torch does not say that a disk is full; Python does
@@ -68,9 +66,6 @@ def resume(folder: Path, identity: str, training: Training) -> int:
     set_peft_model_state_dict(training.model, state["adapter"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
-    torch.set_rng_state(state["random"])
-    if state["cuda_random"]:
-        torch.cuda.set_rng_state_all(state["cuda_random"])
     return int(newest.name.removeprefix("step-"))
 
 

@@ -4,7 +4,7 @@ Rows are whole: one that is over the sequence limit was rejected by prepare and 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Split
 from orpheus_clone.models import BaseModel
 from orpheus_clone.tokens import TrainingRow
-
-if TYPE_CHECKING:
-    import torch
 
 
 def read_rows(data: PreparedDir, split: Split, voice: str, base: BaseModel) -> list[TrainingRow]:
@@ -45,22 +42,6 @@ def batches(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int
     """Row numbers of each batch of an epoch; a permutation of all rows, the last batch shorter."""
     order = np.random.default_rng([seed, epoch]).permutation(count).tolist()
     return [order[i : i + batch_size] for i in range(0, count, batch_size)]
-
-
-def collate(rows: Sequence[TrainingRow]) -> "dict[str, torch.Tensor]":
-    """Rows padded on the right to (rows, longest): input_ids, labels, attention_mask."""
-    import torch
-
-    longest = max(len(row.input_ids) for row in rows)
-
-    def padded(values: list[list[int]], fill: int) -> "torch.Tensor":
-        return torch.tensor([v + [fill] * (longest - len(v)) for v in values])
-
-    return {
-        "input_ids": padded([row.input_ids for row in rows], tokens.PAD),
-        "labels": padded([row.labels for row in rows], tokens.IGNORED),
-        "attention_mask": padded([[1] * len(row.input_ids) for row in rows], 0),
-    }
 
 
 def loss_tokens(rows: Sequence[TrainingRow]) -> int:

@@ -1,12 +1,16 @@
 """The base model with a fresh LoRA on all seven projections, and the adapter's files."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.errors import ArtifactError, MachineError
+from orpheus_clone.lora import PROJECTIONS
 from orpheus_clone.models import BaseModel
-from orpheus_clone.recipe import Lora
+from orpheus_clone.recipe import Train
+from orpheus_clone.train.optimizer import bitsandbytes
+from orpheus_clone.train.pack import use_within_clips
 
 
 def pick_precision(chosen: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "fp32"]:
@@ -18,34 +22,64 @@ def pick_precision(chosen: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "
     return "bf16" if torch.cuda.is_available() else "fp32"
 
 
-def with_lora(base: BaseModel, lora: Lora, precision: Literal["bf16", "fp32"]) -> Any:
-    """The frozen base in `precision` with trainable float32 adapters (a PeftModel)."""
+def with_lora(base: BaseModel, settings: Train, precision: Literal["bf16", "fp32"]) -> Any:
+    """The frozen base in `precision`, or in 4 bits, with trainable float32 adapters (PeftModel)."""
+    return add_lora(_load(base, settings, precision), settings)
+
+
+def add_lora(model: Any, settings: Train) -> Any:
+    """A PeftModel of a transformers model, ready for packed rows."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype)
-    except torch.cuda.OutOfMemoryError as error:
-        raise MachineError(f"the GPU has too little memory for {base.name}: {error}") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{base.path}: cannot be loaded: {error}") from error
     model.config.use_cache = False
-    if torch.cuda.is_available():
+    use_within_clips(model)
+    is_checkpointed = settings.gradient_checkpointing
+    if torch.cuda.is_available() if is_checkpointed is None else is_checkpointed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
     config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=list(bundle.PROJECTIONS),
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules=list(PROJECTIONS),
         bias="none",
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def _load(base: BaseModel, settings: Train, precision: Literal["bf16", "fp32"]) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if precision == "bf16" else torch.float32}
+    if settings.quantize == "nf4":
+        options |= _in_nf4(options["dtype"])
+    try:
+        return AutoModelForCausalLM.from_pretrained(base.path, **options)
+    except torch.cuda.OutOfMemoryError as error:
+        raise MachineError(f"the GPU has too little memory for {base.name}: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{base.path}: cannot be loaded: {error}") from error
+
+
+def _in_nf4(computed_in: Any) -> dict[str, Any]:
+    """Options that let transformers load the projections in 4 bits; embeddings and head stay."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    bitsandbytes("train.quantize=nf4", "none")
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=computed_in,
+    )
+    # Such weights are made where they stay: each process has a GPU of its own.
+    here = int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": quantization, "device_map": {"": here}}
 
 
 def save_adapter(model: Any, out: Path, base_name: str) -> str:

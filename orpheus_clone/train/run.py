@@ -8,12 +8,14 @@ from orpheus_clone import recipe as recipes
 from orpheus_clone.engine.base import hardware_name
 from orpheus_clone.errors import ArtifactError, RecipeError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
+from orpheus_clone.listening import reference
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.train import checkpoint
 from orpheus_clone.train.dataset import read_rows
+from orpheus_clone.train.epochs import Epochs, Say, chosen_by, forget_others
 from orpheus_clone.train.loop import Loop, Report
-from orpheus_clone.train.model import pick_precision, save_adapter, with_lora
+from orpheus_clone.train.model import pick_precision, with_lora
 from orpheus_clone.train.plot import plot_loss
 
 
@@ -24,7 +26,7 @@ def is_done(data: PreparedDir, out: RunDir, recipe: Recipe, base: BaseModel) -> 
     except ArtifactError:  # none, or another version's: train again
         return False
     made_of = (stamp.recipe_digest, stamp.data_digest, stamp.base_digest)
-    return made_of == (_train_digest(recipe), data.stamp().data_digest, base.digest)
+    return made_of == (_recipe_digest(recipe, base), data.stamp().data_digest, base.digest)
 
 
 def train(
@@ -34,8 +36,12 @@ def train(
     recipe: Recipe,
     base: BaseModel,
     report: Report = lambda _step: None,
+    say: Say = lambda _line: None,
 ) -> RunStamp:
-    """Fit an adapter to a prepared corpus; returns the stamp that says how."""
+    """Fit an adapter to a prepared corpus; returns the stamp that says how.
+
+    `report` is told each step, `say` what happens between them.
+    """
     import torch
 
     check_can_learn(base)
@@ -50,40 +56,45 @@ def train(
     heldout = read_rows(data, "heldout", prepared.voice, base)
     torch.manual_seed(recipe.train.seed)
     precision = pick_precision(recipe.train.precision)
-    loop = Loop(
-        with_lora(base, recipe.train.lora, precision), rows, heldout, recipe.train, precision
-    )
+    loop = Loop(with_lora(base, recipe.train, precision), rows, heldout, recipe.train, precision)
     identity = layout.sha256_json(
         [_train_digest(recipe), prepared.data_digest, base.digest, precision]
     )
     with layout.disk_errors(out.root):
-        out.stamp_file.unlink(missing_ok=True)
-        layout.write_text(out.recipe, recipes.dump(recipe))
-        checkpoint.forget_others(out.checkpoints, identity)
-        start = checkpoint.resume(out.checkpoints, identity, loop.training)
-        loop.run(start, out.metrics, out.checkpoints, identity, report)
-        adapter_digest = save_adapter(loop.model, out.adapter, base.name)
-        plot_loss(out.metrics, out.loss_plot)
-    stamp = RunStamp(
-        voice=prepared.voice,
-        language=prepared.language,
-        base=base.name,
-        base_digest=base.digest,
-        data_digest=prepared.data_digest,
-        recipe_digest=_train_digest(recipe),
-        steps=loop.steps,
-        epochs=recipe.train.epochs,
-        seed=recipe.train.seed,
-        heldout_loss=round(loop.heldout_loss(), 6),
-        adapter_digest=adapter_digest,
-        hardware=hardware_name(),
-        consent=prepared.consent,
-        versions=layout.versions(),
-    )
-    layout.write_stamp(out.stamp_file, stamp)
+        if loop.is_main:
+            out.stamp_file.unlink(missing_ok=True)
+            layout.write_text(out.recipe, recipes.dump(recipe))
+            checkpoint.forget_others(out.checkpoints, identity)
+            forget_others(out.epochs, identity)
+            reference.write(data, out)
+        loop.wait()
+        epochs = Epochs(out, loop.model, base, prepared.voice, recipe, say)
+        steps = loop.run(out, identity, report, epochs.end)
+        if loop.is_main:
+            plot_loss(out.metrics, out.loss_plot)
+            chosen = epochs.release(steps, loop.per_epoch)
+            stamp = RunStamp(
+                voice=prepared.voice,
+                language=prepared.language,
+                base=base.name,
+                base_digest=base.digest,
+                data_digest=prepared.data_digest,
+                recipe_digest=_recipe_digest(recipe, base),
+                steps=steps,
+                epochs=steps // loop.per_epoch,
+                epoch=chosen.epoch.number,
+                seed=recipe.train.seed,
+                heldout_loss=round(chosen.epoch.heldout_loss, 6),
+                adapter_digest=chosen.adapter_digest,
+                hardware=hardware_name(),
+                consent=prepared.consent,
+                versions=layout.versions(),
+            )
+            layout.write_stamp(out.stamp_file, stamp)
+    loop.wait()
     del loop
     _free_gpu()
-    return stamp
+    return out.stamp()
 
 
 def check_can_learn(base: BaseModel) -> None:
@@ -106,9 +117,16 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
+def _recipe_digest(recipe: Recipe, base: BaseModel) -> str:
+    """What shapes the epochs, and what chooses between them: for other limits they are kept."""
+    return layout.sha256_json([_train_digest(recipe), *chosen_by(base, recipe)])
+
+
 def _train_digest(recipe: Recipe) -> str:
-    """Only what shapes the adapter: a changed gate is no reason to train again."""
-    return layout.sha256_json(recipe.train.model_dump(exclude={"checkpoint_steps"}))
+    """Only what shapes the adapter: a changed gate is no reason to train again, nor is a setting
+    that a GPU with too little memory asks for in the middle of a run."""
+    only_cost = {"selection", "checkpoint_steps", "row_tokens", "gradient_checkpointing"}
+    return layout.sha256_json(recipe.train.model_dump(exclude=only_cost))
 
 
 def _check_base(data: PreparedDir, base: BaseModel) -> None:

@@ -10,6 +10,7 @@ import torch
 from orpheus_clone import models, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import Delta, Engine, Request
+from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling, Train
 from orpheus_clone.train.loop import Loop
@@ -31,10 +32,10 @@ def stopping(
     """An adapter that has learnt by heart to say one frame to `prompt` and stop."""
     folder = tmp_path_factory.mktemp("stopping")
     row = tokens.training_row(prompt, np.full((1, 7), 7))
-    settings = Train(epochs=40, learning_rate=0.02, warmup_steps=0, grad_accumulation=1)
+    settings = Train(epochs=40, learning_rate=0.02, warmup_steps=0)
     torch.manual_seed(0)
-    loop = Loop(with_lora(base, settings.lora, "fp32"), [row], [row], settings, "fp32")
-    loop.run(0, folder / "metrics.jsonl", folder / "checkpoints", "stopping", lambda _step: None)
+    loop = Loop(with_lora(base, settings, "fp32"), [row], [row], settings, "fp32")
+    loop.run(RunDir(folder), "stopping")
     digest = save_adapter(loop.model, folder / "adapter", base.name)
     return Adapter(f"stopping@{digest[:12]}", folder / "adapter", digest)
 
