@@ -2,6 +2,9 @@
 
 Streams take turns token by token behind one lock, each with its own KV cache, so several can be
 open at a time; there is no batching and no claim to speed.
+
+It can also speak with a model that is being trained: adapters are then loaded beside the one that
+learns, which is as it was when the engine is closed.
 """
 
 import asyncio
@@ -28,24 +31,26 @@ from orpheus_clone.models import BaseModel
 class HfEngine:
     """See the module docstring."""
 
-    def __init__(self, base: BaseModel) -> None:
+    def __init__(self, base: BaseModel, in_training: Any = None) -> None:
+        """`in_training` is a PeftModel of `base`, which is then not loaded a second time."""
         import torch
-        from transformers import AutoModelForCausalLM
-        from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
         self._torch = torch
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
-        kind = _with_audio_head() if base.has_audio_head else AutoModelForCausalLM
-        self._model: Any = kind.from_pretrained(base.path, dtype=dtype)
+        self._model: Any = _opened(base) if in_training is None else in_training
+        self._own: str | None = None
+        """The adapter that learns, which nobody speaks through."""
+        if in_training is not None:
+            self._own = in_training.active_adapter
+            self._attention = in_training.config._attn_implementation  # made for packed rows
+            in_training.set_attn_implementation("sdpa")
+        self._device = str(self._model.device)
         self._first = optimised.FIRST if base.has_audio_head else 0
         """The id of the head's first row."""
-        self._model.to(self._device).eval()
+        self._model.eval()
         self._lock = threading.Lock()
         self._loaded: set[str] = set()
         self._is_alive = True
-        precision = "bf16" if self._device == "cuda" else "fp32"
+        precision = "bf16" if self._model.dtype == torch.bfloat16 else "fp32"
         self.info = EngineInfo("hf", hardware_name(), precision)
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -74,8 +79,14 @@ class HfEngine:
         return self._is_alive
 
     async def close(self) -> None:
-        """Free the model."""
+        """Free the model, or leave it to who trains it, with its own adapter alone."""
         self._is_alive = False
+        if self._own is not None and self._model is not None:
+            self._model.set_adapter(self._own)
+            for name in sorted(self._loaded):
+                self._model.delete_adapter(_peft_name(name))
+            self._model.set_attn_implementation(self._attention)
+        self._loaded.clear()
         self._model = None
 
     def _load(self, adapter: Adapter) -> None:
@@ -108,10 +119,11 @@ class HfEngine:
             if adapter.name not in self._loaded:
                 return
             self._loaded.remove(adapter.name)
-            if not self._loaded:
+            left = self._own or next(map(_peft_name, self._loaded), None)
+            if left is None:
                 self._model = self._model.unload()  # PEFT cannot run with no adapter at all
                 return
-            self._model.set_adapter(_peft_name(next(iter(self._loaded))))
+            self._model.set_adapter(left)
             self._model.delete_adapter(_peft_name(adapter.name))
 
     def _step(self, stream: "_Stream") -> int:
@@ -120,7 +132,7 @@ class HfEngine:
             if stream.adapter is not None:
                 self._model.set_adapter(_peft_name(stream.adapter.name))
                 return stream.step(self._model)
-            if self._loaded:
+            if self._loaded or self._own:
                 with self._model.disable_adapter():
                     return stream.step(self._model)
             return stream.step(self._model)
@@ -183,6 +195,19 @@ class _Stream:
             stop = tokens.END_OF_SPEECH - self._first
             masked[:, stop] = logits[:, stop]
         return masked
+
+
+def _opened(base: BaseModel) -> Any:
+    """The model, in bfloat16 on a GPU and in float32 on a CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    kind = _with_audio_head() if base.has_audio_head else AutoModelForCausalLM
+    return kind.from_pretrained(base.path, dtype=dtype).to(device)
 
 
 def _with_audio_head() -> Any:

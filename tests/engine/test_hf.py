@@ -3,8 +3,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from peft import PeftModel
 
 from orpheus_clone.bundle import Adapter
@@ -13,6 +15,8 @@ from orpheus_clone.engine.base import Delta, Request
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import EngineError
 from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Train
+from orpheus_clone.train.model import with_lora
 from tests.engine.conftest import GREEDY, LIVELY, check_well_formed, ids_of, stream_of
 
 Adapters = tuple[Adapter, Adapter]
@@ -128,6 +132,41 @@ async def test_a_broken_adapter_is_an_engine_error_and_leaves_the_engine_whole(
     with pytest.raises(EngineError, match="broken"):
         await engine.load(Adapter("broken@000000000000", tmp_path, "0" * 64))
     assert await ids_of(engine, Request(prompt, GREEDY, 1)) == before
+
+
+@pytest.fixture
+def in_training(base: BaseModel) -> Any:
+    """A model as train holds it, with gradients through its checkpoints."""
+    torch.manual_seed(0)
+    model = with_lora(base, Train(gradient_checkpointing=True), "fp32")
+    return model.train()
+
+
+def state_of(model: Any) -> dict[str, tuple[bool, Any]]:
+    return {n: (p.requires_grad, p.detach().clone()) for n, p in model.named_parameters()}
+
+
+async def test_a_model_in_training_speaks_as_the_adapter_will_and_learns_on_as_before(
+    base: BaseModel, prompt: list[int], adapters: Adapters, in_training: Any
+) -> None:
+    requests = [Request(prompt, LIVELY, 2, adapter, seed=1) for adapter in (None, *adapters)]
+    alone = HfEngine(base)
+    wanted = [await ids_of(alone, request) for request in requests]
+    before = state_of(in_training)
+    attention = in_training.config._attn_implementation
+    engine = HfEngine(base, in_training=in_training)
+    assert [await ids_of(engine, request) for request in requests] == wanted
+    await engine.unload(adapters[0])
+    assert await ids_of(engine, requests[2]) == wanted[2]
+    await engine.close()
+    await engine.close()
+    after = state_of(in_training)
+    assert after.keys() == before.keys()
+    for name, (is_learnt, weights) in before.items():
+        assert after[name][0] == is_learnt
+        assert torch.equal(after[name][1], weights)
+    assert in_training.active_adapter == "default"
+    assert in_training.config._attn_implementation == attention
 
 
 async def test_a_closed_engine_is_not_alive(base: BaseModel) -> None:
