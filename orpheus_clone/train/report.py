@@ -1,0 +1,116 @@
+"""The table of epochs: epochs.json for machines, train.html for ears, rows for a terminal."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from orpheus_clone import layout
+from orpheus_clone.layout import RunDir
+from orpheus_clone.listening.figures import Figures
+from orpheus_clone.recipe import Selection
+from orpheus_clone.train import heard
+from orpheus_clone.train.select import Choice, Epoch, limits, violations
+
+COLUMNS = (
+    *("epoch", "chosen", "loss", "heldout_loss", "stop_rate", "wer", "coverage", "pace"),
+    *("head_p50_ms", "tail_p95_ms", "cut_rate", "similarity", "misses"),
+)
+"""Of the rows, those that a terminal has room for."""
+
+_FIGURES = tuple(Figures.__dataclass_fields__)
+_HINT = "run train again"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The epochs of a run, and which of them was chosen."""
+
+    voice: str
+    epochs: Sequence[Epoch]
+    choice: Choice
+    notes: Sequence[str]
+    """What was not measured, and why."""
+    utterances: Mapping[int, Sequence[Mapping[str, Any]]]
+    """By the epoch's number: what was heard, see heard.py; only of epochs that spoke."""
+
+
+def write(run: RunDir, table: Table, settings: Selection) -> None:
+    """Replace RUN/epochs.json and RUN/train.html."""
+    missed = {e.number: list(violations(e.figures, settings)) for e in table.epochs}
+    data = {
+        "chosen": table.choice.epoch,
+        "note": table.choice.note,
+        "not_measured": list(table.notes),
+        "limits": {limit.name: limit.value for limit in limits(settings)},
+        "epochs": [_entry(epoch, missed[epoch.number]) for epoch in table.epochs],
+    }
+    layout.write_json(run.epochs_table, data)
+    layout.write_text(run.train_report, _html(run, table, settings, missed))
+
+
+def read_rows(run: RunDir) -> tuple[str, list[dict[str, Any]]]:
+    """The note and a flat row for each epoch; see `COLUMNS`."""
+    data = layout.read_json(run.epochs_table, _HINT)
+    return str(data["note"]), [_row(entry, data["chosen"]) for entry in data["epochs"]]
+
+
+def _entry(epoch: Epoch, missed: list[str]) -> dict[str, Any]:
+    return {
+        "epoch": epoch.number,
+        "step": epoch.step,
+        "loss": round(epoch.loss, 6),
+        "heldout_loss": round(epoch.heldout_loss, 6),
+        "figures": None if epoch.figures is None else heard.plain(epoch.figures),
+        "misses": missed,
+    }
+
+
+def _row(entry: Mapping[str, Any], chosen: int) -> dict[str, Any]:
+    figures = entry["figures"] or {}
+    return {
+        "epoch": entry["epoch"],
+        "chosen": "chosen" if entry["epoch"] == chosen else "",
+        "step": entry["step"],
+        "loss": entry["loss"],
+        "heldout_loss": entry["heldout_loss"],
+        **{name: figures[name]["value"] if figures else None for name in _FIGURES},
+        "misses": entry["misses"],
+    }
+
+
+def _html(
+    run: RunDir, table: Table, settings: Selection, missed: Mapping[int, Sequence[str]]
+) -> str:
+    from jinja2 import Environment
+
+    template = (files("orpheus_clone.train") / "report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["shown"] = _shown
+    plot = run.loss_plot
+    page: str = environment.from_string(template).render(
+        table=table,
+        figures=_FIGURES,
+        limits={limit.name: limit for limit in limits(settings) if limit.value is not None},
+        missed=missed,
+        prompts=_by_prompt(table),
+        plot=base64.b64encode(plot.read_bytes()).decode() if plot.is_file() else None,
+    )
+    return page
+
+
+def _by_prompt(table: Table) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Each prompt with what every epoch made of it, so that they can be compared."""
+    heard_epochs = [
+        [{"epoch": number} | dict(one) for one in table.utterances[number]]
+        for number in sorted(table.utterances)
+    ]
+    return [(row[0]["text"], list(row)) for row in zip(*heard_epochs, strict=True)]
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "—"
+    return "never" if value == math.inf else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
