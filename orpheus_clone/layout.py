@@ -87,8 +87,12 @@ class RunStamp:
     recipe_digest: str
     steps: int
     epochs: int
+    """So many were trained."""
+    epoch: int
+    """The one that was chosen, from 1."""
     seed: int
     heldout_loss: float
+    """Of that epoch."""
     adapter_digest: str
     hardware: str
     consent: dict[str, Any] | None
@@ -179,8 +183,13 @@ class RunDir:
         return self.root / "metrics.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """The same as TensorBoard events."""
+        return self.root / "tensorboard"
+
+    @property
     def loss_plot(self) -> Path:
-        """The loss curves."""
+        """The loss curves, and the learning rate."""
         return self.root / "loss.png"
 
     @property
@@ -223,6 +232,11 @@ class RunDir:
         """The verdict, for machines."""
         return self.eval / "report.json"
 
+    @property
+    def unfinished_eval(self) -> Path:
+        """What an evaluation has spoken before it is done; see eval/keep.py."""
+        return self.root / "eval-unfinished"
+
     def check_is_ours(self) -> None:
         """RecipeError where the directory holds something that `train` did not write."""
         _check_is_ours(self.root, (self.stamp_file, self.recipe, self.checkpoints), "run")
@@ -259,16 +273,22 @@ def read_stamp(path: Path, kind: type[StampT], hint: str) -> StampT:
 def read_json(path: Path, hint: str) -> dict[str, Any]:
     """A JSON object from a file; ArtifactError with `hint` where it cannot be had."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path), hint)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{path} is missing; {hint}") from None
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {hint}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path}: is not JSON ({error}); {hint}") from None
-    if not isinstance(data, dict):
-        raise ArtifactError(f"{path}: is not a JSON object; {hint}")
-    return data
+
+
+def parse_json(data: bytes, where: str, hint: str) -> dict[str, Any]:
+    """A JSON object from bytes; ArtifactError with `hint` where there is none."""
+    try:
+        parsed = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # undecodable, not JSON, nested without end
+        raise ArtifactError(f"{where}: is not JSON ({error}); {hint}") from None
+    if not isinstance(parsed, dict):
+        raise ArtifactError(f"{where}: is not a JSON object; {hint}")
+    return parsed
 
 
 def write_stamp(path: Path, stamp: PreparedStamp | RunStamp) -> None:

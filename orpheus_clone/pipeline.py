@@ -6,20 +6,27 @@ A finished stage is recognised by what it was made from, and not done again.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orpheus_clone.engine import EngineName, open_engine, resolve
-from orpheus_clone.engine.base import hardware_name
+from orpheus_clone.engine.base import Precision, hardware_name
 from orpheus_clone.errors import GateFailed
 from orpheus_clone.eval.report import read_key
 from orpheus_clone.layout import PreparedDir, RunDir, read_json
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare.order import Order
 from orpheus_clone.recipe import Recipe
+
+if TYPE_CHECKING:
+    from orpheus_clone.speech import Speaker
+
+NODE_ADAPTERS = 4
+"""Voices that a node keeps in its engine, see `serve`: what they cost is measured too."""
 
 
 class Screen(Protocol):
@@ -86,14 +93,15 @@ def clone(
     )
     is_trained = is_done(data, run, recipe, base)
     with screen.training() as report:
-        train(data, run, recipe=recipe, base=base, report=report)
+        trained = train(data, run, recipe=recipe, base=base, report=report, say=report)
     _note(screen, done, "train", not is_trained)
+    screen.say(f"  epoch {trained.epoch} of {trained.epochs} was chosen: {run.train_report}")
     is_new = asyncio.run(evaluate_run(run, base, recipe, engine, screen))
     _note(screen, done, "eval", is_new)
     verdict = str(read_json(run.report, "run eval")["verdict"])
     published = None
     if publish_to is not None:
-        published = publish(run, publish_to, key=key)
+        published = publish(run, publish_to, key=key, base=base)
         _note(screen, done, "publish", published.is_new)
     elif verdict == "failed":
         raise GateFailed(f"a gate failed; see {run.eval / 'report.html'}")
@@ -116,23 +124,53 @@ async def evaluate_run(
     screen: Screen,
     *,
     is_forced: bool = False,
+    others: Sequence[RunDir] = (),
+    network_ms: float | None = None,
 ) -> bool:
-    """Evaluate a run unless just that was done before; returns whether it was done now."""
+    """Evaluate a run unless just that was done before; returns whether it was done now.
+
+    The voices of `others` share the batch where several voices do.
+    """
+    from orpheus_clone.eval.run import Order, evaluate
+    from orpheus_clone.judges import open_judges
+
+    engine, hardware = resolve(engine_name), hardware_name()
+    with screen.wait("opening the judges"):
+        judges = open_judges(recipe.judges)
+    order = Order(run, recipe, base, judges, engine, hardware, tuple(others), network_ms)
+    if read_key(run) == order.key and not is_forced:
+        return False
+    opening = partial(_speaker, engine_name, base, recipe, screen)
+    with screen.stages() as progress:
+        await evaluate(order, opening, progress)
+    return True
+
+
+@asynccontextmanager
+async def _speaker(
+    engine_name: EngineName,
+    base: BaseModel,
+    recipe: Recipe,
+    screen: Screen,
+    precision: Precision | None,
+) -> AsyncGenerator["Speaker", None]:
+    """A speaker with an engine of its own, which is closed at the end."""
     from orpheus_clone.codec.snac import Codec
-    from orpheus_clone.eval.run import evaluate, evaluation_key
     from orpheus_clone.speech import Speaker
 
-    key = evaluation_key(run, recipe, base, resolve(engine_name), hardware_name())
-    if read_key(run) == key and not is_forced:
-        return False
-    with screen.wait(f"starting the {resolve(engine_name)} engine"):
-        engine = open_engine(engine_name, base, say=screen.say)
+    name = f"{resolve(engine_name)} engine" + (f" in {precision}" if precision else "")
+    screen.say(f"starting the {name}")
+    engine = open_engine(
+        engine_name,
+        base,
+        max_adapters=max(NODE_ADAPTERS, recipe.eval.adapters),
+        precision=precision,
+        say=screen.say,
+    )
     try:
-        with screen.bar("eval") as bar:
-            await evaluate(run, Speaker(engine, Codec(base.codec_path), base), recipe, bar)
+        yield Speaker(engine, Codec(base.codec_path), base)
     finally:
         await engine.close()
-    return True
 
 
 def _note(screen: Screen, done: list[str], stage: str, is_done_now: bool) -> None:

@@ -14,6 +14,7 @@ Samples out are frames x 2048 in all, less the silence that is dropped before th
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -70,14 +71,21 @@ class Chunk:
     """Set on the chunk that ends an utterance."""
     dropped: int = 0
     """Samples of silence that were left out before these."""
+    decoding_s: float = 0.0
+    """What the codec took for these, waiting for its turn included; 0 where nothing was due."""
 
 
 class Speaker:
     """An engine, a codec and a tokenizer that belong together."""
 
-    def __init__(self, engine: Engine, codec: Codec, base: BaseModel) -> None:
+    def __init__(
+        self, engine: Engine, codec: Codec, base: BaseModel, *, is_exact: bool = False
+    ) -> None:
+        """`is_exact` lets the codec always wait for its look-ahead: where nobody listens while it
+        speaks, the sound does not depend on how fast the engine is."""
         self.engine = engine
         self.base = base
+        self._is_exact = is_exact
         self._decoder = BatchDecoder(codec)
         self._tokenizer = base.tokenizer()
 
@@ -100,7 +108,7 @@ class Speaker:
         said.
         """
         script = self.script(spoken) if isinstance(spoken, str) else spoken
-        stream = StreamDecoder()
+        stream = StreamDecoder(is_exact=self._is_exact)
         before: _Utterance | None = None
         while (piece := await script.next()) is not None:
             if not text.is_spoken(piece, self.base.tags):
@@ -147,16 +155,23 @@ class Speaker:
                 utterance.ending = delta.finish
                 if utterance.ending is not None:
                     _end(stream, script)
-                samples = stream.joined(await self._decoder.decode(stream.due()))
+                samples, decoding_s = await self._decoded(stream)
                 if utterance.ending is None and (lost := watch.look(delta.tokens, samples)):
                     utterance.ending = lost
                     stream.cut()
                     _end(stream, script)
-                    last = stream.joined(await self._decoder.decode(stream.due()))
+                    last, _ = await self._decoded(stream)
                     samples = np.concatenate([samples, last])
-                yield Chunk(samples, len(delta.tokens), utterance.ending, utterance.newly_dropped())
+                dropped = utterance.newly_dropped()
+                yield Chunk(samples, len(delta.tokens), utterance.ending, dropped, decoding_s)
                 if utterance.ending is not None:
                     return
+
+    async def _decoded(self, stream: StreamDecoder) -> tuple[Waveform, float]:
+        """What is due of a stream, and the seconds that it took; 0 where nothing was."""
+        due, began = stream.due(), time.perf_counter()
+        samples = stream.joined(await self._decoder.decode(due))
+        return samples, time.perf_counter() - began if due else 0.0
 
 
 class _Utterance:

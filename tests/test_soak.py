@@ -17,7 +17,7 @@ from orpheus_clone import tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Engine
-from orpheus_clone.eval.run import prompt_set
+from orpheus_clone.eval.prompts import prompt_set
 from orpheus_clone.models import BaseModel
 from orpheus_clone.script import Script
 from orpheus_clone.speech import Chunk, Speaker, Voice

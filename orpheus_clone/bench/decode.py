@@ -22,13 +22,14 @@ import numpy as np
 from orpheus_clone import layout, models, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bench import Result
-from orpheus_clone.bench.player import Player, play
+from orpheus_clone.bench.playing import play
 from orpheus_clone.codec.snac import Codec, default_device
 from orpheus_clone.codec.stream import StreamDecoder, decoded
 from orpheus_clone.codec.window import FRAMES, LATENTS, LEFT_FRAMES, RIGHT_FRAMES, Window
 from orpheus_clone.engine import open_engine
 from orpheus_clone.engine.base import Request
 from orpheus_clone.models import BaseModel
+from orpheus_clone.player import Player
 from orpheus_clone.recipe import Sampling
 from orpheus_clone.speech import max_frames
 from orpheus_clone.tokens import FRAME_SAMPLES, Codes

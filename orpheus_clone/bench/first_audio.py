@@ -22,7 +22,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -40,7 +39,7 @@ from orpheus_clone.codec.window import Window
 from orpheus_clone.engine import open_engine
 from orpheus_clone.engine.base import Delta, Engine, Request
 from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.eval.run import prompt_set
+from orpheus_clone.eval.prompts import prompt_set
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 from orpheus_clone.script import Script
@@ -49,7 +48,7 @@ from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Chunk, Speaker, Voice, max_frames
-from orpheus_clone.store import Store
+from orpheus_clone.store import open_store
 from orpheus_clone.tokens import FRAME, SAMPLE_RATE, Codes
 
 PROMPTS = 10
@@ -266,7 +265,7 @@ async def _node(speaker: Speaker) -> AsyncGenerator[httpx.AsyncClient, None]:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         membership = Membership(MemoryRegistry(), NodeInfo(url, url, speaker.base.digest))
         await membership.join()
-        service = Service(Node(speaker, Store(Path(at)), 1), membership, Keys([]))
+        service = Service(Node(speaker, open_store(at), 1), membership, Keys([]))
         async with (
             answering(service, listening),
             httpx.AsyncClient(base_url=url, timeout=60) as client,

@@ -9,21 +9,21 @@ import traceback
 from typing import NoReturn
 
 from orpheus_clone import errors, terminal
-from orpheus_clone.cli import making, speaking
+from orpheus_clone.cli import making, proving, releasing, speaking
 from orpheus_clone.cli.app import app
 
-__all__ = ["app", "main", "making", "speaking"]
+__all__ = ["app", "main", "making", "proving", "releasing", "speaking"]
 
 _INTERRUPTED = 130
 _EXTRAS = dict.fromkeys(
     (
         *("accelerate", "av", "datasets", "librosa", "matplotlib", "peft"),
-        *("pyloudnorm", "rapidfuzz", "soxr"),
+        *("pyloudnorm", "rapidfuzz", "soxr", "tensorboardX"),
     ),
     "train",
 )
 _EXTRAS |= dict.fromkeys(("fastapi", "prometheus_client", "redis", "uvicorn"), "serve")
-_EXTRAS["ray"] = "ray"
+_EXTRAS |= {"ray": "ray", "obstore": "stores"}
 """Which extra brings a package that some commands import."""
 
 

@@ -1,6 +1,6 @@
-"""The commands that make a voice: prepare, train, eval, publish, and clone, which is all."""
+"""The commands that make a voice: prepare, train, and clone, which is all to the end."""
 
-import asyncio
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from orpheus_clone.cli.options import (
     LanguageOption,
     OutOption,
     RecipeOption,
-    RunArg,
     RunBaseOption,
     SetOption,
     SpeakerOption,
@@ -101,6 +100,7 @@ def train(
 ) -> None:
     """Fit a LoRA adapter; killed, it goes on from the last checkpoint."""
     from orpheus_clone.layout import PreparedDir, RunDir
+    from orpheus_clone.train.report import read_rows, shown
     from orpheus_clone.train.run import is_done
     from orpheus_clone.train.run import train as run
 
@@ -110,75 +110,17 @@ def train(
     if RunDir(out).stamp_file.is_file() and not is_done(data, RunDir(out), settings, located):
         screen.say(f"{out} holds a run of another recipe, corpus or base: training anew")
     with screen.training() as report:
-        stamp = run(data, RunDir(out), recipe=settings, base=located, report=report)
-    screen.result(asdict(stamp) | {"out": str(out)}, f"{stamp.voice}: trained")
-
-
-@app.command(name="eval")
-def evaluate(
-    run_dir: RunArg,
-    engine: EngineOption = "auto",
-    base: RunBaseOption = None,
-    recipe: RecipeOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Speak, measure and judge; exit code 1 when a gate fails."""
-    from orpheus_clone.layout import RunDir, read_json, write_text
-    from orpheus_clone.pipeline import evaluate_run
-    from orpheus_clone.recipe import dump
-
-    screen, run = Terminal(as_json=as_json), RunDir(run_dir)
-    located = locate_base(base or run.stamp().base, screen)
-    # How the voice was trained, and what may be published, stay as they were.
-    asked = read_recipe(recipe or run.recipe, overrides)
-    settings = read_recipe(run.recipe, None).model_copy(
-        update={"eval": asked.eval, "sampling": asked.sampling}
-    )
-    asyncio.run(
-        evaluate_run(run, located, settings, checked_engine(engine), screen, is_forced=True)
-    )
-    write_text(run.recipe, dump(settings))
-    report = read_json(run.report, "run eval again")
+        stamp = run(data, RunDir(out), recipe=settings, base=located, report=report, say=report)
+    if os.environ.get("RANK", "0") != "0":  # of several processes one tells the result
+        return
+    chosen, rows = read_rows(RunDir(out))
+    told = asdict(stamp) | {"chosen": chosen, "out": str(out)}
     if as_json:
-        shown = {name: report[name] for name in ("voice", "verdict", "gates", "summary")}
-        screen.result(shown | {"report": str(run.eval / "report.html")})
-    else:
-        screen.rows("gates", report["gates"], ["name", "status", "value", "limit", "unit", "why"])
-        screen.say(f"{report['verdict']}; listen: {run.eval / 'report.html'}")
-    if report["verdict"] == "failed":
-        raise typer.Exit(errors.GateFailed.exit_code)
-
-
-@app.command()
-def publish(
-    run_dir: RunArg,
-    to: Annotated[str, typer.Option(help="URL of a node, or the directory of a store.")],
-    key: KeyOption = None,
-    override: Annotated[
-        str | None, typer.Option(help="Why a voice with a failed gate may go.", metavar="REASON")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Release a proved voice; a voice that failed its gates is refused."""
-    from orpheus_clone.layout import RunDir
-    from orpheus_clone.publish.run import publish as run
-
-    published = run(RunDir(run_dir), to, key=key, override_reason=override)
-    Terminal(as_json=as_json).result(asdict(published), f"{published.voice}: published")
-
-
-@app.command()
-def rollback(
-    voice: Annotated[str, typer.Argument(help="The voice's name.")],
-    to: Annotated[str, typer.Option(help="URL of a node, or the directory of a store.")],
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a voice's name mean its bundle before the current one."""
-    from orpheus_clone.publish.run import rollback as run
-
-    Terminal(as_json=as_json).result({"voice": voice, "bundle": run(voice, to, key=key)})
+        screen.result(told | {"table": rows})
+        return
+    screen.rows("epochs", rows, shown(rows))
+    screen.say(f"epoch {stamp.epoch}: {chosen}; listen: {RunDir(out).train_report}")
+    screen.result(told, f"{stamp.voice}: trained")
 
 
 @app.command()

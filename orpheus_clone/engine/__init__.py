@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from orpheus_clone import models
-from orpheus_clone.engine.base import Engine
+from orpheus_clone.engine.base import Engine, Precision
 from orpheus_clone.errors import MachineError, RecipeError
 from orpheus_clone.models import BaseModel
 
@@ -29,12 +29,14 @@ def open_engine(
     *,
     max_adapters: int = 4,
     max_rank: int = 16,
+    precision: Precision | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Engine:
     """A loaded engine; "auto" is vllm where it is installed, else hf.
 
     Starting vLLM takes half a minute on a CPU and longer with large weights, and the first time
-    `models.fast` writes gigabytes: `say` is told. Close it.
+    `models.fast` writes gigabytes: `say` is told. Close it. `precision` is of vllm's weights; None
+    takes the best of this machine.
     """
     if resolve(name) == "vllm":
         if find_spec("vllm") is None:
@@ -44,7 +46,12 @@ def open_engine(
             )
         from orpheus_clone.engine.vllm import VllmEngine
 
-        return VllmEngine(models.fast(base, say), max_adapters=max_adapters, max_rank=max_rank)
+        return VllmEngine(
+            models.fast(base, say),
+            max_adapters=max_adapters,
+            max_rank=max_rank,
+            precision=precision,
+        )
     from orpheus_clone.engine.hf import HfEngine
 
     return HfEngine(base)

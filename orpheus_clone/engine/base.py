@@ -18,6 +18,8 @@ from orpheus_clone.errors import EngineError
 from orpheus_clone.recipe import Sampling
 
 Finish = Literal["stop", "length"]
+Precision = Literal["fp8", "bf16", "fp32"]
+"""Of the weights."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import os
 import uuid
 import warnings
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from orpheus_clone import layout, optimised, tokens
 from orpheus_clone.bundle import Adapter
@@ -20,6 +20,7 @@ from orpheus_clone.engine.base import (
     Delta,
     EngineInfo,
     Finish,
+    Precision,
     Request,
     hardware_name,
 )
@@ -32,8 +33,6 @@ CPU_KV_CACHE_GIB = "1"
 FIRST_FP8_CAPABILITY = (8, 9)
 
 _GONE = "vLLM's engine process is gone; restart this node"
-
-Precision = Literal["fp8", "bf16", "fp32"]
 
 
 class VllmEngine:

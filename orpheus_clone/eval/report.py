@@ -1,32 +1,34 @@
-"""eval/report.json for machines, eval/report.html for people, eval/clips/ for ears."""
+"""eval/report.json and junit.xml for machines, report.html for people, clips/ for ears.
 
-import base64
-import io
-from dataclasses import asdict, dataclass
+RUN/eval/
+  report.json  junit.xml  report.html
+  clips/PART/007.flac      what was spoken, part by part; real/ is the speaker
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from orpheus_clone import audio, bundle, layout
+from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.errors import ArtifactError
+from orpheus_clone.eval import plots
+from orpheus_clone.eval.compare import Compared, Comparison, compare
 from orpheus_clone.eval.gates import Gate, Verdict
-from orpheus_clone.eval.speed import Utterance
+from orpheus_clone.eval.junit import junit
+from orpheus_clone.eval.keep import Kept
+from orpheus_clone.eval.lines import Line
+from orpheus_clone.eval.special import OneWord, Tag
+from orpheus_clone.eval.summary import Real, Stock
+from orpheus_clone.eval.sweep import Point
 from orpheus_clone.layout import RunDir
+from orpheus_clone.listening.reference import Reference
 from orpheus_clone.tokens import REAL_TIME_RATE
-
-
-@dataclass(frozen=True)
-class Line:
-    """One utterance in numbers; None where it holds no speech."""
-
-    text: str
-    seconds: float
-    tokens: int
-    is_stopped: bool
-    rate: float
-    first_audio_ms: float
-    first_speech_ms: float | None
-    head_silence_ms: float | None
-    tail_silence_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -44,28 +46,58 @@ class Evaluation:
     precision: str
     concurrency: int
     speed_target: str
-    summary: dict[str, Any]
-    gates: list[Gate]
+    measured_on: str
+    """What every speed figure is bound to, in one line."""
     verdict: Verdict
+    gates: list[Gate]
+    summary: dict[str, Any]
+    notes: list[str]
+    """What was not measured, and why."""
+    real: Real
+    stock: list[Stock]
+    tags: list[Tag]
+    words: list[OneWord]
+    points: list[Point]
+    shared: Point | None
+    """With several voices in the batch."""
+    real_time_streams: int
+    price_per_hour: float | None
+    cost_per_hour_of_audio: float | None
+    currency: str
+    network_ms: float | None
+    bf16: list[Compared]
+    """FP8, which was measured, against bf16."""
+    against: Comparison | None
+    """Another run, where one was asked for; see `compare_with`."""
     lines: list[Line]
+    heldout: list[Line]
+    """The texts of the speaker's own clips, in their order."""
     consent: dict[str, Any] | None
     versions: dict[str, str]
 
-    @property
-    def measured_on(self) -> str:
-        """What every speed figure is bound to, in one line."""
-        return (
-            f"{self.hardware}, {self.engine} engine, {self.precision}, "
-            f"{self.concurrency} streams at a time"
-        )
+
+def measured_on(info: EngineInfo, concurrency: int) -> str:
+    """See `Evaluation.measured_on`."""
+    return (
+        f"{info.hardware}, {info.engine} engine, {info.precision}, {concurrency} streams at a time"
+    )
 
 
-def write(run: RunDir, evaluation: Evaluation, utterances: list[Utterance]) -> None:
+def write(run: RunDir, evaluation: Evaluation, kept: Kept, own: Reference) -> None:
     """Replace eval/ with this evaluation, as a whole."""
     with layout.atomic_dir(run.eval) as temporary:
-        for number, utterance in enumerate(utterances, start=1):
-            audio.write(temporary / "clips" / f"{number:03}.flac", utterance.samples)
-        (temporary / "report.html").write_text(_html(evaluation), encoding="utf-8")
+        for part, clips in kept.sounds().items():
+            (temporary / "clips" / part).mkdir(parents=True)
+            for clip in clips:
+                shutil.copyfile(clip, temporary / "clips" / part / clip.name)
+        if evaluation.heldout:
+            _write_real(temporary / "clips" / "real", own)
+        page, cases = (
+            html(evaluation),
+            junit(evaluation.voice, evaluation.measured_on, evaluation.gates),
+        )
+        layout.write_text(temporary / "report.html", page)
+        layout.write_text(temporary / "junit.xml", cases)
         layout.write_json(temporary / "report.json", asdict(evaluation))
 
 
@@ -77,37 +109,111 @@ def read_key(run: RunDir) -> str | None:
         return None
 
 
-def _html(evaluation: Evaluation) -> str:
+def read(run: RunDir) -> Evaluation:
+    """The evaluation of a run; ArtifactError where it has none, or another version's."""
+    hint = f"run: orpheus-clone eval {run.root}"
+    data = layout.read_json(run.report, hint)
+    try:
+        return TypeAdapter(Evaluation).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ArtifactError(
+            f"{run.report}: is of another version ({where}: {first['msg']}); {hint}"
+        ) from None
+
+
+def compare_with(run: RunDir, other: RunDir) -> Comparison:
+    """Compare a run's evaluation with another's, and write it into the run's report."""
+    ours, theirs = read(run), read(other)
+    comparison = Comparison(
+        other=str(other.root),
+        voice=theirs.voice,
+        measured_on=theirs.measured_on,
+        is_same_machine=theirs.measured_on == ours.measured_on,
+        rows=compare(ours.lines, theirs.lines),
+    )
+    evaluation = replace(ours, against=comparison)
+    layout.write_text(run.eval / "report.html", html(evaluation))
+    layout.write_json(run.report, asdict(evaluation))
+    return comparison
+
+
+def html(evaluation: Evaluation) -> str:
+    """The page for the person who decides."""
     from jinja2 import Environment
 
     template = (files("orpheus_clone.eval") / "report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["n"] = _number
     order = {"failed": 0, "not measurable": 1, "passed": 2}
+    gates = sorted(evaluation.gates, key=lambda gate: order[gate.status])
     page: str = environment.from_string(template).render(
         e=evaluation,
-        gates=sorted(evaluation.gates, key=lambda gate: order[gate.status]),
+        gates=gates,
+        failed=[gate for gate in gates if gate.status == "failed"],
+        real=_real_by_gate(evaluation.real),
         consent=bundle.consent_line(evaluation.consent),
-        plot=_plot(evaluation),
+        histograms=_histograms(evaluation.lines, evaluation.gates),
+        curves=_curves(evaluation.points),
     )
     return page
 
 
-def _plot(evaluation: Evaluation) -> str:
-    """Rates, first audio and head silence as one PNG, base64."""
-    from matplotlib.figure import Figure
+def _number(value: float | None) -> str:
+    """Three or four figures; a dash where there is nothing."""
+    return "—" if value is None else f"{value:.4g}"
 
-    lines = evaluation.lines
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    rate, first, head = figure.subplots(1, 3)
-    rate.hist([line.rate for line in lines], bins=15, color="#4477aa")
-    rate.axvline(REAL_TIME_RATE, color="#cc3311", linestyle="--", label="real time")
-    rate.set(title="tokens a second per stream", xlabel="tok/s", ylabel="utterances")
-    rate.legend()
-    first.hist([line.first_audio_ms for line in lines], bins=15, color="#228833")
-    first.set(title="first audio", xlabel="ms after the request")
-    heads = [line.head_silence_ms for line in lines if line.head_silence_ms is not None]
-    head.hist(heads, bins=15, color="#aa3377")
-    head.set(title=f"silence before speech ({len(heads)} of {len(lines)})", xlabel="ms")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format="png")
-    return base64.b64encode(picture.getvalue()).decode()
+
+def _write_real(folder: Path, own: Reference) -> None:
+    folder.mkdir(parents=True)
+    for number, clip in enumerate(own.clips, start=1):
+        audio.write(folder / f"{number:03}.flac", clip.samples)
+
+
+def _real_by_gate(real: Real) -> dict[str, float | None]:
+    """What the speaker's own clips have of what a gate is about."""
+    return {
+        "word error rate": real.wer,
+        "similarity": real.similarity,
+        "sound quality": real.mos,
+        "head silence P50": real.head_p50_ms,
+        "tail silence P50": real.tail_p50_ms,
+    }
+
+
+def _histograms(lines: Sequence[Line], gates: Sequence[Gate]) -> list[tuple[str, str]]:
+    """Titles and pictures, without those that have no values."""
+    limits = {gate.name: gate.limit for gate in gates}
+    rows: list[tuple[str, str, list[float | None], str]] = [
+        ("tokens a second", "tok/s", [line.rate for line in lines], "stream rate"),
+        ("first audio", "ms", [line.first_audio_ms for line in lines], ""),
+        ("first speech", "ms", [line.first_speech_ms for line in lines], "first speech P50"),
+        ("head silence", "ms", [line.head_ms for line in lines], "head silence P50"),
+        ("tail silence", "ms", [line.tail_ms for line in lines], "tail silence P50"),
+        ("similarity", "", [line.similarity for line in lines], "similarity"),
+        ("pace", "x", [line.pace for line in lines], "slow pace"),
+        ("sound quality", "MOS", [line.mos for line in lines], "sound quality"),
+        ("pitch", "Hz", [line.pitch_hz for line in lines], ""),
+    ]
+    drawn = [
+        (f"{name}, {unit}" if unit else name, plots.histogram(
+            [value for value in values if value is not None], name, unit, limits.get(gate)
+        ))
+        for name, unit, values, gate in rows
+    ]  # fmt: skip
+    return [(title, picture) for title, picture in drawn if picture]
+
+
+def _curves(points: Sequence[Point]) -> list[tuple[str, str]]:
+    """Of the sweep: rate and first audio over the streams at a time."""
+    slowest = [(float(point.concurrency), point.rate_p5) for point in points]
+    first = [(float(point.concurrency), point.first_audio_p95_ms) for point in points]
+    drawn = [
+        (
+            "tokens a second of the slowest stream in twenty, by streams at a time",
+            plots.curve(slowest, "rate P5", "tok/s", REAL_TIME_RATE),
+        ),
+        ("first audio P95, ms, by streams at a time", plots.curve(first, "first audio P95", "ms")),
+    ]
+    return [(title, picture) for title, picture in drawn if picture]

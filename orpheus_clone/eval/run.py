@@ -1,154 +1,173 @@
-"""eval, from top to bottom: speak, measure, judge, report."""
+"""eval, from top to bottom: speak, listen, judge, report.
 
-import contextlib
-import math
-from collections.abc import Callable, Sequence
-from importlib.resources import files
-from typing import Any
+    parts.speak ──▶ Takes ──▶ Listener.hear ──▶ Line, … ──▶ measure ──▶ gates ──▶ report
+     (an engine)                (the judges)                 with intervals
 
-import numpy as np
+Killed while it speaks, it goes on with what was not spoken yet.
+"""
 
-from orpheus_clone import layout, silence
-from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.eval import report
-from orpheus_clone.eval.gates import Figure, Measured, judge, verdict
-from orpheus_clone.eval.report import Evaluation, Line
-from orpheus_clone.eval.speed import Utterance, speak_all
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from orpheus_clone import layout
+from orpheus_clone.eval import compare, report, special
+from orpheus_clone.eval.compare import Compared
+from orpheus_clone.eval.gates import judge, verdict
+from orpheus_clone.eval.keep import Kept
+from orpheus_clone.eval.lines import Line, lines_of, spoken
+from orpheus_clone.eval.measures import measure
+from orpheus_clone.eval.parts import Asked, OpenSpeaker, Progress, Takes, speak
+from orpheus_clone.eval.prompts import prompt_set
+from orpheus_clone.eval.report import Evaluation
+from orpheus_clone.eval.special import OneWord, Tag
+from orpheus_clone.eval.speed import Utterance
+from orpheus_clone.eval.summary import Real, Stock, nearest, real_of, summary, unmeasured
+from orpheus_clone.eval.sweep import cost_per_hour, real_time_streams
+from orpheus_clone.judges import Judges
 from orpheus_clone.layout import RunDir
+from orpheus_clone.listening import reference
+from orpheus_clone.listening.figures import Figures, add_up
+from orpheus_clone.listening.hear import Hearing, Listener
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Recipe, proof_digest
-from orpheus_clone.speech import Speaker, voice_of_run
-from orpheus_clone.tokens import SAMPLE_RATE
+from orpheus_clone.speech import voice_of_run
 
-RANDOM_BASE = "the base model is random and never learnt to speak"
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be evaluated, by whom, and beside what."""
+
+    run: RunDir
+    recipe: Recipe
+    base: BaseModel
+    judges: Judges
+    engine: str
+    hardware: str
+    """What will speak, for the key: an evaluation is of a machine."""
+    others: tuple[RunDir, ...] = ()
+    """Runs whose voices share the batch, where several do."""
+    network_ms: float | None = None
+    """A round trip to the node that will speak, where one was measured."""
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that an evaluation is about: equal keys need no second one."""
+        stamp, base, recipe = self.run.stamp(), self.base, self.recipe
+        about = [stamp.voice, stamp.adapter_digest, base.digest, base.codec_digest]
+        heard_by = [layout.versions(), self.judges.digests(), self.engine, self.hardware]
+        asked = [proof_digest(recipe), prompt_set(recipe.eval.prompts)]
+        beside = [other.stamp().adapter_digest for other in self.others]
+        return layout.sha256_json([*about, *heard_by, *asked, *beside])
 
 
 async def evaluate(
-    run: RunDir,
-    speaker: Speaker,
-    recipe: Recipe,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    order: Order, open_speaker: OpenSpeaker, progress: Progress = lambda _part, _done, _of: None
 ) -> Evaluation:
-    """Speak the prompt set through the trained adapter, judge it, and write the report."""
-    stamp = run.stamp()
-    voice = voice_of_run(run, recipe.sampling)
-    if voice.adapter is not None:
-        await speaker.engine.load(voice.adapter)
-    utterances = await speak_all(
-        speaker,
-        voice,
-        prompt_set(recipe.eval.prompts),
-        concurrency=recipe.eval.concurrency,
-        max_seconds=recipe.eval.max_seconds,
-        progress=progress,
+    """Speak through the trained adapter, judge what is heard, and write the report."""
+    own = reference.read(order.run)
+    kept = Kept(order.run.unfinished_eval, order.key)
+    asked = Asked(
+        voice_of_run(order.run, order.recipe.sampling),
+        [voice_of_run(other, order.recipe.sampling) for other in order.others],
+        order.recipe.eval,
+        own,
     )
-    lines = [_line(utterance, speaker.base) for utterance in utterances]
-    info = speaker.engine.info
-    measured = _measure(lines, speaker.base)
-    gates = judge(recipe.eval, measured, info)
-    evaluation = Evaluation(
-        key=evaluation_key(run, recipe, speaker.base, info.engine, info.hardware),
-        voice=stamp.voice,
-        adapter_digest=stamp.adapter_digest,
-        settings_digest=proof_digest(recipe),
-        base=stamp.base,
-        is_random_base=speaker.base.is_random,
-        engine=info.engine,
-        hardware=info.hardware,
-        precision=info.precision,
-        concurrency=recipe.eval.concurrency,
-        speed_target=recipe.eval.speed_target,
-        summary=_summary(lines),
-        gates=gates,
-        verdict=verdict(gates),
-        lines=lines,
-        consent=stamp.consent,
-        versions=layout.versions(),
-    )
-    report.write(run, evaluation, utterances)
+    takes = await speak(asked, open_speaker, kept, progress)
+    listener = Listener(order.judges, own, is_random=order.base.is_random)
+    heard = _listen(takes, listener, order.base, partial(progress, "listening"))
+    evaluation = _judged(order, takes, heard)
+    report.write(order.run, evaluation, kept, own)
+    kept.forget()
     return evaluation
 
 
-def evaluation_key(run: RunDir, recipe: Recipe, base: BaseModel, engine: str, hardware: str) -> str:
-    """Hash of everything that an evaluation is about: equal keys need no second one."""
-    stamp = run.stamp()
-    about = [stamp.voice, stamp.adapter_digest, base.digest, base.codec_digest, layout.versions()]
-    spoken = prompt_set(recipe.eval.prompts)
-    return layout.sha256_json([about, proof_digest(recipe), spoken, engine, hardware])
+@dataclass(frozen=True)
+class _Heard:
+    """What the judges made of it."""
+
+    lines: list[Line]
+    figures: Figures
+    heldout: list[Line]
+    real: Real
+    stock: list[Stock]
+    tags: list[Tag]
+    words: list[OneWord]
+    in_bf16: list[Line]
 
 
-def prompt_set(count: int) -> list[str]:
-    """`count` prompts; the set of 20 repeats, with another seed each time."""
-    text = (files("orpheus_clone.eval") / "prompts.txt").read_text(encoding="utf-8")
-    lines = text.splitlines()
-    return [lines[i % len(lines)] for i in range(count)]
+def _listen(takes: Takes, listener: Listener, base: BaseModel, progress: partial[None]) -> _Heard:
+    def hear(utterances: Sequence[Utterance], by: Listener = listener) -> list[Hearing]:
+        return by.hear([spoken(one) for one in utterances], progress)
 
-
-def _line(utterance: Utterance, base: BaseModel) -> Line:
-    head_ms: float | None = None
-    tail_ms: float | None = None
-    first_speech_ms: float | None = None
-    # In the noise of a random base, speech would only be found by mistake.
-    with contextlib.suppress(NoSpeechError):
-        if not base.is_random:
-            span = silence.speech_span(utterance.samples, SAMPLE_RATE)
-            # What was dropped is the voice's too: it took time, though nobody heard it.
-            head_ms, tail_ms = span.head_ms + utterance.dropped_ms, span.tail_ms
-            first_speech_ms = utterance.heard_at_ms(span.head_ms)
-    return Line(
-        text=utterance.text,
-        seconds=round(len(utterance.samples) / SAMPLE_RATE, 3),
-        tokens=utterance.tokens,
-        is_stopped=utterance.finish == "stop",
-        rate=round(utterance.rate, 2),
-        first_audio_ms=round(utterance.first_audio_ms, 1),
-        first_speech_ms=None if first_speech_ms is None else round(first_speech_ms, 1),
-        head_silence_ms=None if head_ms is None else round(head_ms, 1),
-        tail_silence_ms=None if tail_ms is None else round(tail_ms, 1),
+    hearings = hear(takes.prompts)
+    asr = listener.judges.asr
+    by_ear = Listener(replace(listener.judges, asr=None, mos=None), listener.reference)
+    has_ear = listener.judges.speaker is not None
+    return _Heard(
+        lines=lines_of(takes.prompts, hearings),
+        figures=add_up(hearings, listener),
+        heldout=lines_of(takes.heldout, hear(takes.heldout)),
+        real=real_of(listener, progress),
+        stock=[
+            Stock.of(name, hear(utterances, by_ear))
+            for name, utterances in takes.stock.items()
+            if utterances and has_ear
+        ],
+        tags=special.hear_tags(base.tags, takes.tags, asr, listener.reference.language)
+        if asr and takes.tags
+        else [],
+        words=[special.one_word(hearing) for hearing in hear(takes.words)],
+        in_bf16=lines_of(takes.in_bf16, hear(takes.in_bf16)),
     )
 
 
-def _measure(lines: Sequence[Line], base: BaseModel) -> Measured:
-    rate = Figure(_percentile([line.rate for line in lines], 50))
-    if base.is_random:
-        unknown = Figure(None, RANDOM_BASE)
-        return Measured(rate, unknown, unknown, unknown)
-    return Measured(
-        stream_rate=rate,
-        first_speech_p50_ms=_spoken(lines, [line.first_speech_ms for line in lines]),
-        head_silence_p50_ms=_spoken(lines, [line.head_silence_ms for line in lines]),
-        stop_rate=Figure(sum(line.is_stopped for line in lines) / len(lines)),
+def _judged(order: Order, takes: Takes, heard: _Heard) -> Evaluation:
+    stamp, settings, info = order.run.stamp(), order.recipe.eval, takes.info
+    stock = nearest(heard.stock, order.judges, order.base)
+    measured = measure(heard.lines, heard.figures, stock, is_random=order.base.is_random)
+    gates = judge(settings, measured, info)
+    where = report.measured_on(info, settings.concurrency)
+    streams = real_time_streams(takes.points)
+    return Evaluation(
+        key=order.key,
+        voice=stamp.voice,
+        adapter_digest=stamp.adapter_digest,
+        settings_digest=proof_digest(order.recipe),
+        base=stamp.base,
+        is_random_base=order.base.is_random,
+        engine=info.engine,
+        hardware=info.hardware,
+        precision=info.precision,
+        concurrency=settings.concurrency,
+        speed_target=settings.speed_target,
+        measured_on=where,
+        verdict=verdict(gates),
+        gates=gates,
+        summary=summary(heard.lines, heard.figures),
+        notes=[*order.judges.notes, *unmeasured(order.base, takes, heard.stock, heard.tags)],
+        real=heard.real,
+        stock=heard.stock,
+        tags=heard.tags,
+        words=heard.words,
+        points=takes.points,
+        shared=takes.shared,
+        real_time_streams=streams,
+        price_per_hour=settings.price_per_hour,
+        cost_per_hour_of_audio=cost_per_hour(settings.price_per_hour, streams),
+        currency=settings.currency,
+        network_ms=order.network_ms,
+        bf16=_against_bf16(heard),
+        against=None,
+        lines=heard.lines,
+        heldout=heard.heldout,
+        consent=stamp.consent,
+        versions=layout.versions(),
     )
 
 
-def _spoken(lines: Sequence[Line], values: Sequence[float | None]) -> Figure:
-    """The median; utterances without speech count as never, so muteness is no promptness."""
-    known = sorted(value for value in values if value is not None)
-    if 2 * len(known) <= len(lines):
-        return Figure(math.inf, f"only {len(known)} of {len(lines)} utterances hold speech")
-    return Figure(round((known[(len(lines) - 1) // 2] + known[len(lines) // 2]) / 2, 2))
-
-
-def _summary(lines: Sequence[Line]) -> dict[str, Any]:
-    heads = [line.head_silence_ms for line in lines if line.head_silence_ms is not None]
-    speeches = [line.first_speech_ms for line in lines if line.first_speech_ms is not None]
-    audio = [line.first_audio_ms for line in lines]
-    rates = [line.rate for line in lines]
-    return {
-        "utterances": len(lines),
-        "seconds": round(sum(line.seconds for line in lines), 2),
-        "stream_rate_p50": _percentile(rates, 50),
-        "stream_rate_p5": _percentile(rates, 5),
-        "first_audio_p50_ms": _percentile(audio, 50),
-        "first_audio_p95_ms": _percentile(audio, 95),
-        "first_speech_p50_ms": _percentile(speeches, 50),
-        "first_speech_p95_ms": _percentile(speeches, 95),
-        "head_silence_p50_ms": _percentile(heads, 50),
-        "head_silence_p95_ms": _percentile(heads, 95),
-        "stop_rate": sum(line.is_stopped for line in lines) / len(lines),
-        "without_speech": len(lines) - len(heads),
-    }
-
-
-def _percentile(values: Sequence[float], q: float) -> float | None:
-    return round(float(np.percentile(values, q)), 2) if values else None
+def _against_bf16(heard: _Heard) -> list[Compared]:
+    """The FP8 that was measured against bf16."""
+    if not heard.in_bf16:
+        return []
+    return compare.compare(heard.lines[: len(heard.in_bf16)], heard.in_bf16)

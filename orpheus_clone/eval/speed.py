@@ -1,24 +1,32 @@
-"""Speak a prompt set at a steady concurrency and note when things happen.
+"""Speak prompts at a steady concurrency and note when things happen.
 
 A fixed number of streams is kept busy from the first measured utterance to the last: a stream
 that finds no prompt left goes on with unmeasured ones, so that no rate is flattered by an engine
-that empties. One utterance is spoken before, since the first is slow and nobody hears it.
+that empties. One utterance of each voice is spoken before, since the first is slow and nobody
+hears it.
+
+What a listener waits for, one part after the other:
+
+    request ─ prefill ─▶ first token ─ tokens ─▶ a frame ─ codec ─▶ sound ─ silence ─▶ speech
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from orpheus_clone.audio import Waveform
-from orpheus_clone.speech import Ending, Speaker, Voice
+from orpheus_clone.player import Player
+from orpheus_clone.speech import Chunk, Ending, Speaker, Voice
 from orpheus_clone.tokens import SAMPLE_RATE
 
 Clock = Callable[[], float]
 """Seconds, monotonic."""
+Progress = Callable[[int, int], None]
+"""Told how much is done, of how much."""
 
 WARM_UP = "Hello, this is a short warm-up."
 
@@ -44,6 +52,10 @@ class Utterance:
     arrivals: list[Arrival] = field(default_factory=list)
     dropped: int = 0
     """Samples of silence that were left out before the speech."""
+    decoded_s: float = 0.0
+    """When the first frame was sound."""
+    decoding_s: float = 0.0
+    """What the codec took for it."""
 
     @property
     def rate(self) -> float:
@@ -66,27 +78,69 @@ class Utterance:
         arrived = next((a.seconds for a in self.arrivals if a.samples >= needed), self.end_s)
         return max(1000 * arrived, self.first_audio_ms + position_ms)
 
+    def played(self) -> Player:
+        """A listener who began with the first samples."""
+        player, before = Player(), 0
+        for arrival in self.arrivals:
+            player.now = arrival.seconds
+            player.take(self.samples[before : arrival.samples])
+            before = arrival.samples
+        return player
+
+
+@dataclass(frozen=True)
+class Waited:
+    """Milliseconds before the first speech, one part after the other; see the module docstring."""
+
+    prefill: float
+    tokens: float
+    codec: float
+    silence: float
+    """From the first sound to the first speech; 0 where nobody knows when that is."""
+
+    @classmethod
+    def of(cls, utterance: Utterance, speech_ms: float | None) -> "Waited":
+        """The parts of an utterance whose speech was heard at `speech_ms`."""
+        decoded_ms, codec_ms = 1000 * utterance.decoded_s, 1000 * utterance.decoding_s
+        prefill_ms = 1000 * utterance.first_token_s
+        return cls(
+            prefill=prefill_ms,
+            tokens=max(0.0, decoded_ms - codec_ms - prefill_ms),
+            codec=codec_ms,
+            silence=0.0 if speech_ms is None else max(0.0, speech_ms - decoded_ms),
+        )
+
 
 async def speak_all(
     speaker: Speaker,
-    voice: Voice,
+    voices: Sequence[Voice],
     prompts: Sequence[str],
     *,
     concurrency: int,
     max_seconds: float | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    kept: Mapping[int, Utterance] | None = None,
+    keep: Callable[[int, Utterance], None] = lambda _i, _utterance: None,
+    progress: Progress = lambda _done, _of: None,
     clock: Clock = time.perf_counter,
 ) -> list[Utterance]:
-    """Speak every prompt once with `concurrency` streams open; in the order of the prompts."""
-    await speaker.say(WARM_UP, voice, max_seconds=max_seconds)
-    done: dict[int, Utterance] = {}
-    waiting = iter(range(len(prompts)))
+    """Speak every prompt once with `concurrency` streams open; in the order of the prompts.
+
+    Stream i speaks in voice i, and again from the first. `kept` are utterances of an evaluation
+    that was interrupted, by their place; `keep` is given each new one, in another thread.
+    """
+    done = dict(kept or {})
+    progress(len(done), len(prompts))
+    waiting = iter([i for i in range(len(prompts)) if i not in done])
     is_finished = asyncio.Event()
-    progress(0, len(prompts))
+    keeping: list[asyncio.Task[None]] = []
 
     async def stream(number: int) -> None:
+        voice = voices[number % len(voices)]
         for i in waiting:
-            done[i] = await _speak(speaker, voice, prompts[i], i, max_seconds, clock)
+            spoken = await _speak(speaker, voice, prompts[i], i, max_seconds, clock)
+            # Not waited for: a stream that writes a file is not one that loads the engine.
+            keeping.append(asyncio.create_task(asyncio.to_thread(keep, i, spoken)))
+            done[i] = spoken
             progress(len(done), len(prompts))
         if len(done) == len(prompts):
             is_finished.set()
@@ -94,42 +148,82 @@ async def speak_all(
             filler = prompts[number % len(prompts)]
             await _speak(speaker, voice, filler, number, max_seconds, clock)
 
+    if len(done) < len(prompts):
+        for voice in voices[:concurrency]:
+            await speaker.say(WARM_UP, voice, max_seconds=max_seconds)
+        try:
+            await _until(is_finished, [stream(i) for i in range(concurrency)])
+        finally:
+            await asyncio.gather(*keeping)
+    return [done[i] for i in range(len(prompts))]
+
+
+async def _until(
+    is_finished: asyncio.Event, streams: Sequence[Coroutine[None, None, None]]
+) -> None:
+    """Run the streams until it is set; an error of one is raised, and the others end with it."""
     try:
         async with asyncio.TaskGroup() as group:
-            streams = [group.create_task(stream(i)) for i in range(concurrency)]
+            tasks = [group.create_task(stream) for stream in streams]
             await is_finished.wait()
-            for task in streams:
+            for task in tasks:
                 task.cancel()
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # the others fell with it
-    return [done[i] for i in range(len(prompts))]
 
 
 async def _speak(
     speaker: Speaker, voice: Voice, text: str, seed: int, max_seconds: float | None, clock: Clock
 ) -> Utterance:
-    began = clock()
-    samples: list[Waveform] = []
-    arrivals: list[Arrival] = []
-    tokens, dropped, finish, first_token_s = 0, 0, None, 0.0
+    capture = _Capture(clock, clock())
     async with aclosing(speaker.speak(text, voice, seed=seed, max_seconds=max_seconds)) as chunks:
         async for chunk in chunks:
-            now = clock() - began
-            if not tokens:
-                first_token_s = now
-            tokens += chunk.tokens
-            dropped += chunk.dropped
-            finish = chunk.finish or finish
-            if len(chunk.samples):
-                samples.append(chunk.samples)
-                arrivals.append(Arrival(now, sum(map(len, samples))))
-    return Utterance(
-        text=text,
-        samples=np.concatenate(samples),
-        tokens=tokens,
-        finish=finish,
-        first_token_s=first_token_s,
-        end_s=clock() - began,
-        arrivals=arrivals,
-        dropped=dropped,
-    )
+            capture.take(chunk)
+    return capture.utterance(text)
+
+
+@dataclass
+class _Capture:
+    """An utterance as it comes."""
+
+    clock: Clock
+    began: float
+    samples: list[Waveform] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
+    tokens: int = 0
+    dropped: int = 0
+    finish: Ending | None = None
+    first_token_s: float = 0.0
+    decoded_s: float = 0.0
+    decoding_s: float = 0.0
+
+    def take(self, chunk: Chunk) -> None:
+        """What has come now."""
+        now = self.clock() - self.began
+        if not self.tokens:
+            # With a whole frame in the first chunk, the codec has taken its time already.
+            self.first_token_s = now - chunk.decoding_s
+        if chunk.decoding_s and not self.decoded_s:
+            self.decoded_s, self.decoding_s = now, chunk.decoding_s
+        self.tokens += chunk.tokens
+        self.dropped += chunk.dropped
+        if self.finish in (None, "stop"):  # of several, the first that went wrong
+            self.finish = chunk.finish or self.finish
+        if len(chunk.samples):
+            self.samples.append(chunk.samples)
+            self.arrivals.append(Arrival(now, sum(map(len, self.samples))))
+
+    def utterance(self, text: str) -> Utterance:
+        """All of it."""
+        return Utterance(
+            text=text,
+            samples=np.concatenate(self.samples),
+            tokens=self.tokens,
+            finish=self.finish,
+            first_token_s=self.first_token_s,
+            end_s=self.clock() - self.began,
+            arrivals=self.arrivals,
+            dropped=self.dropped,
+            decoded_s=self.decoded_s,
+            decoding_s=self.decoding_s,
+        )
