@@ -5,8 +5,9 @@ the slot is known        `audio_loss`: each slot's loss is over its own 4096 ids
                          position in eight takes it over every id, so that slots are told apart
 codes have neighbours    `start_from_codec`: an id's embedding starts as a rotation of its
                          codeword in the codec
-text is read in order    `Base.guide_loss`: a head's attention to the text is pulled towards the
-                         diagonal (Tachibana et al. 2017, arXiv:1710.08969)
+text is read in order    `Base.guide_loss`: one head of two layers is pulled to the word that is
+                         being said, as in guided attention (Tachibana et al. 2017,
+                         arXiv:1710.08969), by the times that the corpus tells
 most ids do not occur    one row stands for all ids that nano never says or hears
 """
 
@@ -44,11 +45,8 @@ LLAMA: dict[str, Any] = {
 }
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 FULL_SHARE = 1 / 8
-GUIDE_WIDTH = 0.12
-"""Standard deviation of the diagonal, as a share of the text."""
-GUIDE_LAYER = 2
-HEAD_FRAMES = 7
-"""Frames of the stock voices' silence before the first word, about 600 ms."""
+GUIDE_LAYERS = (1, 3)
+"""Of both, the first head."""
 LEVELS = (0, 1, 2, 2, 1, 2, 2)
 """Which of the codec's codebooks a slot's codes are from."""
 SLOT_WEIGHTS = (2.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.5)
@@ -69,9 +67,10 @@ class Base(nn.Module):
         row_of[self.ids] = torch.arange(len(used_ids))
         self.row_of: Tensor
         self.register_buffer("row_of", row_of, persistent=False)
-        guide: Any = self.body.layers[GUIDE_LAYER].self_attn
-        guide.register_forward_pre_hook(self._see, with_kwargs=True)
-        self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
+        for layer in GUIDE_LAYERS:
+            guide: Any = self.body.layers[layer].self_attn
+            guide.register_forward_pre_hook(self._see, with_kwargs=True)
+        self._seen: dict[nn.Module, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
 
     def forward(self, ids: Tensor) -> Tensor:
         """(rows, length) ids to (rows, length, hidden) states."""
@@ -85,33 +84,27 @@ class Base(nn.Module):
         return self.table.weight[start : start + count]
 
     def guide_loss(self, rows: list[Row]) -> Tensor:
-        """How far from the diagonal the guided head's attention to the text lies, 0 to 1."""
-        assert self._seen is not None
-        states, (cos, sin) = self._seen
-        attention: Any = self.body.layers[GUIDE_LAYER].self_attn
-        size = attention.head_dim
-        query = functional.linear(states, attention.q_proj.weight[:size])[:, None]
-        key = functional.linear(states, attention.k_proj.weight[:size])[:, None]
-        query, key = apply_rotary_pos_emb(query, key, cos, sin)
+        """How little attention the guided heads pay to the word being said, in nats."""
         losses = []
-        for i, row in enumerate(rows):
-            text = slice(row.text, row.text + len(row.places))
-            start = len(row.prompt) - 1
-            scores = query[i, 0, start : start + len(row.audio)] @ key[i, 0, text].T
-            weights = (scores.float() * size**-0.5).softmax(dim=-1)
-            away = off_diagonal(len(row.audio), row.places).to(weights.device)
-            losses.append((weights * away).sum(-1).mean())
+        for layer in GUIDE_LAYERS:
+            attention: Any = self.body.layers[layer].self_attn
+            states, (cos, sin) = self._seen[attention]
+            size = attention.head_dim
+            query = functional.linear(states, attention.q_proj.weight[:size])[:, None]
+            key = functional.linear(states, attention.k_proj.weight[:size])[:, None]
+            query, key = apply_rotary_pos_emb(query, key, cos, sin)
+            for i, row in enumerate(rows):
+                text = slice(row.text, row.text + len(row.word_of))
+                start = len(row.prompt) - 1
+                scores = query[i, 0, start : start + len(row.audio)] @ key[i, 0, text].T
+                weights = (scores.float() * size**-0.5).log_softmax(dim=-1)
+                is_elsewhere = torch.from_numpy(row.saying[:, None] != row.word_of)
+                here = weights.masked_fill(is_elsewhere.to(weights.device), -torch.inf)
+                losses.append(-here.logsumexp(-1).mean())
         return torch.stack(losses).mean()
 
-    def _see(self, _: nn.Module, __: Any, kwargs: dict[str, Any]) -> None:
-        self._seen = kwargs["hidden_states"], kwargs["position_embeddings"]
-
-
-def off_diagonal(audio: int, places: list[float]) -> Tensor:
-    """(audio, places): 0 where sound and text are equally far along, towards 1 elsewhere."""
-    head = HEAD_FRAMES * tokens.FRAME
-    along = ((torch.arange(audio) - head) / max(1, audio - head)).clamp(0, 1)
-    return 1 - torch.exp(-((along[:, None] - torch.tensor(places)) ** 2) / (2 * GUIDE_WIDTH**2))
+    def _see(self, attention: nn.Module, _: Any, kwargs: dict[str, Any]) -> None:
+        self._seen[attention] = kwargs["hidden_states"], kwargs["position_embeddings"]
 
 
 @torch.no_grad()

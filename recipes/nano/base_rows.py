@@ -1,14 +1,11 @@
-"""What nano's base learns from: clips as rows of ids, held out by line, in even batches.
+"""What nano's base learns from: rows of ids whose words have their times, in even batches."""
 
-Half of the ids are of two clips that are one: a voice that goes on from what it has just said reads
-`[both texts] [the first's sound]`, as `speech.py` asks for, and chance pairs teach more than clips.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenise import Spoken
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -17,37 +14,27 @@ from orpheus_clone import models, tokens
 
 HELD_OUT = 0.02
 WRONG_SHARE = 1 / 8
-JOIN_FRAMES = 4
-"""What is left out of the second clip's head, so that a third of a second lies between the two."""
+MIDDLES = np.array([4, 2, 1, 3, 6, 5, 7]) * (tokens.FRAME_SAMPLES // 8)
+"""The middle of what each slot's code stands for, in samples from the frame's start."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A clip as ids, and where in it the text lies."""
+    """A clip as ids, and which of its words is said at each."""
 
     prompt: list[int]
     audio: list[int]
     """7 ids a frame, and the stop."""
     text: int
     """Position in `prompt` of the first id of the spoken text."""
-    places: list[float]
-    """How far along the text the middle of each of its ids is, 0 to 1, by letters."""
+    word_of: NDArray[np.int64]
+    """The word that each id of the text belongs to."""
+    saying: NDArray[np.int64]
+    """The word that is said at each id of `audio`: before the first word, that; then one more."""
+    words: int
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.audio)
-
-
-def joined(spoken: list[Spoken], seed: int) -> list[Spoken]:
-    """Chance pairs of one voice's clips, each clip in one."""
-    rng = np.random.default_rng(seed)
-    pairs = []
-    for voice in sorted({clip.voice for clip in spoken}):
-        own = [clip for clip in spoken if clip.voice == voice]
-        order = rng.permutation(len(own))
-        for i, k in zip(order[::2], order[1::2], strict=False):
-            codes = np.concatenate([own[i].codes, own[k].codes[JOIN_FRAMES:]])
-            pairs.append(Spoken(voice, f"{own[i].text} {own[k].text}", codes))
-    return pairs
 
 
 def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
@@ -58,9 +45,17 @@ def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
         audio = [*tokens.codes_to_tokens(clip.codes.astype(np.int64)), tokens.END_OF_SPEECH]
         last = len(prompt) - len(tokens.PROMPT_TAIL)
         first = len(tokenizer.encode(f"{clip.voice}:").ids) + len(tokens.PROMPT_HEAD)
-        letters = np.array([len(tokenizer.id_to_token(i) or "") for i in prompt[first:last]])
-        places = (letters.cumsum() - letters / 2) / letters.sum()
-        rows.append(Row(prompt, audio, first, places.tolist()))
+        pieces = [tokenizer.id_to_token(i) for i in prompt[first:last]]
+        # A word begins where its first letter is written with the space before it.
+        word_of = np.cumsum([piece.startswith("Ġ") for piece in pieces]) - 1
+        words = len(clip.starts)
+        if word_of[-1] + 1 != words:
+            raise ValueError(f"{clip.text!r} has {word_of[-1] + 1} words as ids, {words} times")
+        frames = np.arange(len(clip.codes))[:, None] * tokens.FRAME_SAMPLES
+        middles = (frames + MIDDLES).reshape(-1)
+        saying = np.searchsorted(clip.starts, middles, side="right").clip(1) - 1
+        saying = np.append(saying, words - 1)
+        rows.append(Row(prompt, audio, first, word_of.clip(0), saying, words))
     return rows
 
 
@@ -75,20 +70,30 @@ def split(spoken: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
     )
 
 
-def batches(rows: list[Row], batch_tokens: int, seed: int) -> Iterator[list[Row]]:
-    """Endless batches of about equally long rows, every row once an epoch."""
+def batches(
+    rows: list[Row], batch_tokens: int, seed: int, most_words: Callable[[], int] = lambda: 999
+) -> Iterator[list[Row]]:
+    """Endless batches of about equally long rows, none of more words than are allowed by now.
+
+    Every row comes once an epoch; where more words become allowed, an epoch ends early.
+    """
     rng = np.random.default_rng(seed)
     while True:
-        jitter = rng.uniform(0.9, 1.1, len(rows))
-        order = np.argsort([len(row) * j for row, j in zip(rows, jitter, strict=True)])
+        allowed = most_words()
+        chosen = [row for row in rows if row.words <= allowed]
+        jitter = rng.uniform(0.9, 1.1, len(chosen))
+        order = np.argsort([len(row) * j for row, j in zip(chosen, jitter, strict=True)])
         epoch: list[list[Row]] = [[]]
         for i in order:
-            longest = max([len(rows[i]), *map(len, epoch[-1])])
+            longest = max([len(chosen[i]), *map(len, epoch[-1])])
             if longest * (len(epoch[-1]) + 1) > batch_tokens and epoch[-1]:
                 epoch.append([])
-            epoch[-1].append(rows[i])
+            epoch[-1].append(chosen[i])
         rng.shuffle(epoch)
-        yield from epoch
+        for batch in epoch:
+            yield batch
+            if most_words() != allowed:
+                break
 
 
 def padded(rows: list[Row], device: str) -> Tensor:

@@ -4,10 +4,16 @@ Half of them are sentences; the others are runs of words in any order, so that n
 only beside the words that grammar puts beside it. Numbers are never written as digits.
 """
 
+import itertools
 import random
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 WORDS = tuple(Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split())
+
+DRAWN = 200
+"""Lines that `covering` chooses the next from."""
 
 PEOPLE = ("man", "woman", "girl", "child", "friend", "mother", "father", "brother", "sister")
 ANIMALS = ("bird", "cat", "dog", "fish")
@@ -55,6 +61,23 @@ def make(count: int, seed: int) -> list[str]:
         line = _sentence(rng) if rng.random() < 0.5 else _run(rng)
         lines[line] = None
     return list(lines)
+
+
+def covering(seed: int) -> Iterator[str]:
+    """Different lines without end, chosen so that no word lags behind the others."""
+    rng = random.Random(seed)
+    counts = Counter[str]()
+    seen: set[str] = set()
+    for level in itertools.count(1):
+        while missing := {word for word in WORDS if counts[word] < level}:
+            drawn = [_sentence(rng) if rng.random() < 0.8 else _run(rng) for _ in range(DRAWN)]
+            best = max(
+                (line for line in drawn if line not in seen),
+                key=lambda line: len(missing & set(words_of(line))) / (3 + len(words_of(line))),
+            )
+            seen.add(best)
+            counts.update(words_of(best))
+            yield best
 
 
 def words_of(line: str) -> list[str]:

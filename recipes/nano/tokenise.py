@@ -1,89 +1,117 @@
 """Turn the corpus into the tokens that the base model learns: an hour of speech in 590 kB.
 
-    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--takes N]
+    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--takes N] [--recombined N]
 
-Every clip gets what Orpheus's own stock voices have, about 600 ms of quiet room before the first
-word, and a tenth of a second after the last, by the same trim that `prepare` uses. How long the
-quiet is depends on the clip's name and the take alone. A second take of a clip sounds the same and
-has other codes, since its speech lies elsewhere in its frames: what a small model would otherwise
-learn by heart becomes more to learn from.
+Beside the clips as they were said it makes rows of their pieces (pieces.py). Every row gets what
+Orpheus's own stock voices have, about 600 ms of quiet room before the first word, and a tenth of a
+second after the last, by the same trim that `prepare` uses. A second take of a clip sounds the same
+and has other codes, since its speech lies elsewhere in its frames: what a small model would
+otherwise learn by heart becomes more to learn from.
 
-    OUT.npz     codes (frames, 7) uint16 of all clips, their lengths in frames, and their
-                voice and text as lines of JSON
+    OUT.npz     codes (frames, 7) uint16 of all rows, their lengths in frames, the sample that each
+                word begins at, and voice and text as lines of JSON
 """
 
 import argparse
 import json
-import os
-import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import corpus
+import fast
 import numpy as np
+import pieces
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors.torch import load_file
+from snac import SNAC
 
-from orpheus_clone import audio, tokens
+from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
-from orpheus_clone.codec.snac import Codec
+from orpheus_clone.errors import NoSpeechError
 from orpheus_clone.prepare.trim import trim
 
 HEAD_MS = (540, 660)
 TAIL_MS = 100
+MOST_WORDS = 9
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One clip as the base model sees it."""
+    """One row as the base model sees it."""
 
     voice: str
     text: str
     codes: NDArray[np.uint16]
     """(frames, 7)."""
+    starts: NDArray[np.uint32]
+    """The sample that each word of `text` begins at."""
 
 
 def main() -> None:
-    """Parse, encode every clip, write one file."""
+    """Parse, encode every row, write one file."""
     parser = argparse.ArgumentParser(description="Encode nano's corpus.")
     parser.add_argument("speech", type=Path)
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--takes", type=int, default=1, help="of every clip, each staged anew")
+    parser.add_argument("--recombined", type=int, default=0, help="rows of clips' pieces")
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    codec = Codec(args.codec)
-    rows = corpus.rows(args.speech / "clips.jsonl")
-
-    def encode(job: tuple[int, dict[str, str]]) -> Spoken:
-        take, row = job
-        samples = staged(audio.read(args.speech / row["audio"]), row["audio"], take)
-        return Spoken(row["voice"], row["text"], codec.encode(samples).astype(np.uint16))
-
-    jobs = [(take, row) for take in range(args.takes) for row in rows]
-    torch.set_num_threads(1)  # a clip is too short to share
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        spoken = list(track(pool.map(encode, jobs), "encoding", total=len(jobs)))
+    torch.set_num_threads(1)
+    encoder = Encoder(args.codec)
+    clips = pieces.read(args.speech, corpus.rows(args.speech / "clips.jsonl"))
+    rows = [pieces.whole(clip) for _ in range(args.takes) for clip in clips]
+    rows += pieces.draw(clips, args.recombined, MOST_WORDS, args.seed)
+    rng = np.random.default_rng(args.seed)
+    spoken = []
+    for row in track(rows, "encoding"):
+        try:
+            samples, starts = staged(row, rng)
+        except NoSpeechError:  # a piece of one short, quiet word
+            continue
+        spoken.append(Spoken(row.voice, row.text, encoder(samples), starts))
     write(spoken, args.out)
-    hours = sum(len(clip.codes) for clip in spoken) * tokens.FRAME_SAMPLES / 24_000 / 3600
-    print(f"{len(spoken)} clips, {hours:.2f} hours, {args.out.stat().st_size / 1e6:.1f} MB")
+    hours = sum(len(row.codes) for row in spoken) * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE / 3600
+    print(f"{len(spoken)} rows, {hours:.2f} hours, {args.out.stat().st_size / 1e6:.1f} MB")
 
 
-def staged(samples: Waveform, name: str, take: int = 0) -> Waveform:
-    """`samples` with the quiet of a stock voice around its speech, in whole frames."""
-    rng = np.random.default_rng([zlib.crc32(name.encode()), take])
-    return trim(samples, rng.uniform(*HEAD_MS), TAIL_MS).samples
+class Encoder:
+    """SNAC's encoder with the kernels of fast.py: nine tenths of its codes are torch's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._snac = SNAC(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        weights = load_file(folder / "model.safetensors")
+        self._snac.load_state_dict({name: value.float() for name, value in weights.items()})
+        self._snac.eval()
+        fast.quicken(self._snac)
+
+    def __call__(self, samples: Waveform) -> NDArray[np.uint16]:
+        """(samples,), whole frames, to (frames, 7)."""
+        with torch.inference_mode():
+            books = self._snac.encode(torch.from_numpy(samples)[None, None])
+        return tokens.interleave([book.numpy() for book in books]).astype(np.uint16)
+
+
+def staged(row: pieces.Row, rng: np.random.Generator) -> tuple[Waveform, NDArray[np.uint32]]:
+    """`row` with a stock voice's quiet around its speech, in whole frames; its words' starts."""
+    head_ms = rng.uniform(*HEAD_MS)
+    trimmed = trim(row.samples, head_ms, TAIL_MS)
+    moved = round((head_ms - trimmed.source.onset_ms) * tokens.SAMPLE_RATE / 1000)
+    starts = np.array(row.starts) + moved
+    return trimmed.samples, starts.clip(0, len(trimmed.samples) - 1).astype(np.uint32)
 
 
 def write(spoken: list[Spoken], out: Path) -> None:
-    """All clips in one compressed file."""
-    about = "".join(json.dumps([clip.voice, clip.text]) + "\n" for clip in spoken)
+    """All rows in one compressed file."""
+    about = "".join(json.dumps([row.voice, row.text]) + "\n" for row in spoken)
     np.savez_compressed(
         out,
-        codes=np.concatenate([clip.codes for clip in spoken]),
-        frames=np.array([len(clip.codes) for clip in spoken], np.uint16),
+        codes=np.concatenate([row.codes for row in spoken]),
+        frames=np.array([len(row.codes) for row in spoken], np.uint16),
+        starts=np.concatenate([row.starts for row in spoken]),
         about=np.frombuffer(about.encode(), np.uint8),
     )
 
@@ -91,12 +119,13 @@ def write(spoken: list[Spoken], out: Path) -> None:
 def read(path: Path) -> Iterator[Spoken]:
     """The inverse of `write`."""
     with np.load(path) as file:
-        codes, frames, about = file["codes"], file["frames"], file["about"]
-    start = 0
+        codes, frames, starts, about = (file[n] for n in ("codes", "frames", "starts", "about"))
+    at = word = 0
     for line, count in zip(about.tobytes().decode().splitlines(), frames.tolist(), strict=True):
         voice, text = json.loads(line)
-        yield Spoken(voice, text, codes[start : start + count])
-        start += count
+        words = len(text.split())
+        yield Spoken(voice, text, codes[at : at + count], starts[word : word + words])
+        at, word = at + count, word + words
 
 
 if __name__ == "__main__":

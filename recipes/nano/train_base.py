@@ -27,7 +27,7 @@ import tokenise
 import torch
 import vocabulary
 from base_model import FULL_SHARE, SLOT_WEIGHTS, Base, audio_loss, full_loss, start_from_codec
-from base_rows import Row, batches, joined, misled, padded, rows_of, split
+from base_rows import Row, batches, misled, padded, rows_of, split
 from rich.progress import Progress
 from safetensors.torch import save_file
 from tokenise import Spoken
@@ -37,6 +37,7 @@ from torch import nn
 AVERAGE = 0.999
 LOG_EVERY = 50
 SAVE_EVERY = 250
+GUIDE_FLOOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Plan:
     guide_steps: int
     rate: float
     batch_tokens: int
+    growing_steps: int = 0
+    """Steps in which rows grow from two words to all that there are."""
 
     def rate_at(self, step: int) -> float:
         """Warm-up, a plateau, and a straight line to zero at the end."""
@@ -55,8 +58,12 @@ class Plan:
         return self.rate * min(warm, (self.steps - step) / max(1, self.decay_steps), 1.0)
 
     def guide_at(self, step: int) -> float:
-        """The weight of the pull towards the diagonal."""
-        return max(0.0, 1 - step / max(1, self.guide_steps))
+        """The weight of the pull towards the word that is said."""
+        return max(GUIDE_FLOOR, 1 - step / max(1, self.guide_steps))
+
+    def most_words_at(self, step: int) -> int:
+        """The longest rows by then."""
+        return 999 if step >= self.growing_steps else 2 + 8 * step // self.growing_steps
 
 
 class Trainer:
@@ -157,17 +164,26 @@ class Trainer:
 def main() -> None:
     """Parse, train until the plan's last step or --minutes, save."""
     args = _parser().parse_args()
-    plan = Plan(args.steps, args.decay_steps, args.guide_steps, args.rate, args.batch_tokens)
+    plan = Plan(
+        args.steps,
+        args.decay_steps,
+        args.guide_steps,
+        args.rate,
+        args.batch_tokens,
+        args.growing_steps,
+    )
     args.out_dir.mkdir(parents=True, exist_ok=True)
     spoken = list(tokenise.read(args.tokens))
     tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
     trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
     known, unknown = split(spoken)
-    taught = rows_of(known + joined(known, seed=trainer.step), tokenizer)
+    taught = rows_of(known, tokenizer)
     held = rows_of(unknown, tokenizer)
     judged = [held[start : start + 8] for start in range(0, len(held), 8)]
     print(f"{len(taught)} rows, {sum(map(len, taught))} ids; from step {trainer.step}", flush=True)
-    source = batches(taught, plan.batch_tokens, seed=trainer.step)
+    source = batches(
+        taught, plan.batch_tokens, trainer.step, lambda: plan.most_words_at(trainer.step)
+    )
     until = time.monotonic() + args.minutes * 60
     with Progress() as progress, (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:
         task = progress.add_task("base", total=plan.steps, completed=trainer.step)
@@ -215,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many, and save")
     parser.add_argument("--decay-steps", type=int, default=1000)
     parser.add_argument("--guide-steps", type=int, default=1500)
+    parser.add_argument("--growing-steps", type=int, default=600)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")

@@ -1,5 +1,6 @@
 """What nano's corpus says, and that what it is measured with is not in it."""
 
+import itertools
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -8,11 +9,15 @@ import clips
 import corpus
 import measure
 import numpy as np
+import pieces
+import pytest
 import sentences
 import tokenise
 from tokenise import Spoken
 
 from orpheus_clone import silence, tokens
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.models import BaseModel
 from tests.conftest import DATA_SAMPLES
 from tests.signals import noise, tone
 
@@ -42,30 +47,43 @@ def test_lines_are_written_as_people_write() -> None:
 
 
 def test_a_longer_plan_leaves_what_was_said_as_it_is() -> None:
-    assert corpus.plan(40, 12) == [*corpus.plan(60, 12)[:40], *corpus.plan(60, 18)[60:72]]
+    assert set(corpus.plan(5, 12)) < set(corpus.plan(8, 18))
 
 
-def test_every_stock_voice_says_its_share() -> None:
-    counts = Counter(line.voice for line in corpus.plan(400, 60))
+def test_every_stock_voice_says_its_share_and_they_take_turns() -> None:
+    plan = corpus.plan(100, 60)
+    counts = Counter(line.voice for line in plan)
     assert counts == {"ada": 110, "ben": 110, "cleo": 110, "dov": 110, "eve": 10, "finn": 10}
+    assert [line.voice for line in plan[:4]] == list(corpus.STOCK)
+
+
+def test_lines_that_cover_the_words_leave_none_behind() -> None:
+    lines = list(itertools.islice(sentences.covering(1), 300))
+    counts = Counter(word for line in lines for word in sentences.words_of(line))
+    assert min(counts[word] for word in sentences.WORDS) >= 5
+    assert len(set(lines)) == len(lines)
+    assert lines[:40] == list(itertools.islice(sentences.covering(1), 40))
 
 
 def test_what_nano_is_measured_with_is_over_the_words_and_not_in_the_corpus() -> None:
     asked = measure.rung(50)
     assert len(set(asked)) == 50
     assert {word for line in asked for word in sentences.words_of(line)} <= set(sentences.WORDS)
-    assert not set(asked) & {line.text for line in corpus.plan(10_000, 1080)}
+    assert not set(asked) & {line.text for line in corpus.plan(1000, 1080)}
 
 
 def test_a_staged_clip_waits_as_a_stock_voice_does_and_is_whole_frames() -> None:
     recording = np.concatenate([noise(300, -60), tone(900), noise(700, -60)])
-    staged = tokenise.staged(recording, "ada/w00001.ogg")
+    row = pieces.Row("ada", "One two.", recording, [7200, 14_400])
+    staged, starts = tokenise.staged(row, np.random.default_rng(0))
     span = silence.speech_span(staged, tokens.SAMPLE_RATE)
     assert len(staged) % tokens.FRAME_SAMPLES == 0
     assert 530 <= span.head_ms <= 670
     assert 95 <= span.tail_ms <= 105 + 1000 * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE
-    assert (tokenise.staged(recording, "ada/w00001.ogg") == staged).all()
-    other, again = (tokenise.staged(recording, "ada/w00001.ogg", take) for take in (1, 0))
+    assert starts[1] - starts[0] == 7200
+    assert starts[0] / 24 == pytest.approx(span.head_ms, abs=15)
+    other, _ = tokenise.staged(row, np.random.default_rng(1))
+    again, _ = tokenise.staged(row, np.random.default_rng(0))
     assert (again == staged).all()
     assert len(other) != len(staged) or not np.allclose(other, staged)
 
@@ -73,17 +91,30 @@ def test_a_staged_clip_waits_as_a_stock_voice_does_and_is_whole_frames() -> None
 def test_tokens_are_read_as_they_were_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     written = [
-        Spoken(voice, text, rng.integers(0, 4096, (count, 7)).astype(np.uint16))
+        Spoken(
+            voice,
+            text,
+            rng.integers(0, 4096, (count, 7)).astype(np.uint16),
+            rng.integers(0, 99_999, len(text.split())).astype(np.uint32),
+        )
         for voice, text, count in [
-            ("ada", "Hello.", 3),
+            ("ada", "Hello you.", 3),
             ("eve", "Long.", 65_535),
-            ("dov", '"No".', 1),
+            ("dov", '"No" it is.', 1),
         ]
     ]
     tokenise.write(written, tmp_path / "t.npz")
     read = list(tokenise.read(tmp_path / "t.npz"))
     assert [(r.voice, r.text) for r in read] == [(w.voice, w.text) for w in written]
     assert all((r.codes == w.codes).all() for r, w in zip(read, written, strict=True))
+    assert all((r.starts == w.starts).all() for r, w in zip(read, written, strict=True))
+
+
+def test_the_quick_encoder_is_the_codec(base: BaseModel) -> None:
+    samples = tone(2048 * 3 / 24)
+    ours = tokenise.Encoder(base.codec_path)(samples)
+    assert ours.shape == (3, 7)
+    assert (ours == Codec(base.codec_path).encode(samples)).mean() > 0.5
 
 
 def listed(name: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,12 @@ def spoken(count: int, frames: int = 10) -> list[Spoken]:
     rng = np.random.default_rng(0)
     texts = ["Hello there, you.", "Good bye."]
     return [
-        Spoken("ada", texts[i % 2], rng.integers(0, 4096, (frames, 7)).astype(np.uint16))
+        Spoken(
+            "ada",
+            texts[i % 2],
+            rng.integers(0, 4096, (frames, 7)).astype(np.uint16),
+            np.arange(1, 1 + len(texts[i % 2].split()), dtype=np.uint32) * 4000,
+        )
         for i in range(count)
     ]
 
@@ -63,30 +68,44 @@ def test_a_row_is_the_products_training_row_and_knows_where_its_text_lies() -> N
     prompt = models.prompt_ids(TOKENIZER, clip.voice, clip.text, (), "en")
     whole = tokens.training_row(prompt, clip.codes.astype(np.int64))
     assert row.prompt + row.audio == whole.input_ids[:-1]
-    text = row.prompt[row.text : row.text + len(row.places)]
+    text = row.prompt[row.text : row.text + len(row.word_of)]
     assert TOKENIZER.decode(text).strip() == "hello there, you."
-    assert all(0 < here < after < 1 for here, after in pairwise(row.places))
-    assert row.places[0] == pytest.approx(len(" hello") / 2 / len(" hello there, you."))
+    assert row.word_of.tolist() == sorted(row.word_of)
+    assert set(row.word_of) == {0, 1, 2}
+
+
+def test_a_row_knows_which_word_is_said_at_each_of_its_ids() -> None:
+    (row,) = rows_of(spoken(1))  # words begin at 4000, 8000, 12000 of 20480 samples
+    assert len(row.saying) == len(row.audio) == 71
+    assert row.saying[0] == 0  # what comes before the first word waits for it
+    assert row.saying[-1] == 2
+    frame = 3 * 7  # samples 6144 to 8192: the last quarter's middle, 7936, is still in word 0
+    assert row.saying[frame : frame + 7].tolist() == [0] * 7
+    frame = 5 * 7  # samples 10240 to 12288, whose last quarter's middle is 12032
+    assert row.saying[frame : frame + 7].tolist() == [1, 1, 1, 1, 1, 1, 2]
+
+
+def test_short_rows_come_first_where_that_is_asked_for() -> None:
+    short, long = spoken(2)[1], spoken(1)[0]
+    rows = rows_of([short] * 4 + [long] * 4)
+    allowed = [2]
+    source = base_rows.batches(rows, 200, 0, lambda: allowed[0])
+    assert {row.words for _ in range(20) for row in next(source)} == {2}
+    allowed[0] = 3
+    assert {row.words for _ in range(20) for row in next(source)} == {2, 3}
 
 
 def test_a_line_is_held_out_in_all_its_takes_or_not_at_all() -> None:
     about = [("ada", f"Line {i}.") for i in range(100)]
-    clips = [Spoken(*who, np.full((1, 7), take, np.uint16)) for take in range(3) for who in about]
+    clips = [
+        Spoken(*who, np.full((1, 7), take, np.uint16), np.zeros(2, np.uint32))
+        for take in range(3)
+        for who in about
+    ]
     taught, held = base_rows.split(clips)
     assert len(held) == 6
     assert {clip.text for clip in held}.isdisjoint(clip.text for clip in taught)
     assert len(taught) + len(held) == 300
-
-
-def test_two_clips_of_one_voice_are_one_that_goes_on() -> None:
-    ada, ben = spoken(5), [Spoken("ben", c.text, c.codes) for c in spoken(4, 12)]
-    pairs = base_rows.joined(ada + ben, seed=0)
-    assert [pair.voice for pair in pairs] == ["ada", "ada", "ben", "ben"]
-    assert [len(pair.codes) for pair in pairs] == [16, 16, 20, 20]
-    assert all(pair.text.count(".") == 2 for pair in pairs)
-    assert any((pairs[0].codes[:10] == clip.codes).all() for clip in ada)
-    assert any((pairs[0].codes[10:] == clip.codes[4:]).all() for clip in ada)
-    assert base_rows.joined(ada, seed=1)[0].codes.tolist() != pairs[0].codes.tolist()
 
 
 def test_what_misleads_is_of_the_same_slot_and_leaves_prompt_and_stop_alone() -> None:
@@ -137,13 +156,16 @@ def test_the_loss_is_the_engines_a_slot_at_a_time(
     assert float(sums[0]) == pytest.approx(sum(by_hand[0::7][:4]) + sum(by_hand[22::7]), rel=1e-5)
 
 
-def test_the_guide_wants_the_diagonal() -> None:
-    away = base_model.off_diagonal(49 + 70, [(i + 0.5) / 10 for i in range(10)])
-    assert away.shape == (119, 10)
-    assert away[:49, 0].max() < 0.1  # before the first word, the first letter
-    assert away[118, 9] < 0.1
-    assert away[118, 0] > 0.99
-    assert away[84].argmin() in (4, 5)
+def test_the_guide_wants_the_word_that_is_said(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    base, (row,) = trainer(tmp_path / "run").base, rows_of(spoken(1))
+    base(padded([row], "cpu"))
+    elsewhere = replace(row, saying=(row.saying + 1) % 3)
+    anywhere = replace(row, word_of=np.zeros_like(row.word_of), saying=np.zeros_like(row.saying))
+    assert base.guide_loss([anywhere]).item() == pytest.approx(0, abs=1e-6)
+    assert base.guide_loss([row]).item() > 0.1
+    assert base.guide_loss([elsewhere]).item() != base.guide_loss([row]).item()
 
 
 def test_training_brings_every_loss_down(
