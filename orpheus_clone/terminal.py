@@ -23,7 +23,8 @@ _SHOWN_STEPS = 12
 _QUIET_SECONDS = 20.0
 """A log that says nothing for longer looks hung."""
 _COLOURS = {"passed": "green", "proven": "green", "failed": "red", "not measurable": "yellow",
-            "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow"}  # fmt: skip
+            "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow",
+            "chosen": "green"}  # fmt: skip
 
 
 class Terminal:
@@ -87,17 +88,19 @@ class Terminal:
 
     @contextmanager
     def training(self) -> Iterator[Callable[[Any], None]]:
-        """A live table of the last training steps; where there is no terminal, a line."""
+        """A live table of the last training steps; where there is no terminal, a line.
+
+        A string in place of a step says what happens between them.
+        """
         if not self._talk.is_terminal:
-            yield self._now_and_then(
-                lambda step: f"train: step {step.step} of {step.steps}, loss {step.loss:.3f}"
-            )
+            yield self._now_and_then(_step_line)
             return
         steps: list[Any] = []
 
-        def report(step: Any) -> None:
-            steps.append(step)
-            live.update(_steps_table(steps))
+        def report(news: Any) -> None:
+            if not isinstance(news, str):
+                steps.append(news)
+            live.update(_steps_table(steps, news if isinstance(news, str) else None))
 
         with Live(console=self._talk, refresh_per_second=4, transient=True) as live:
             yield report
@@ -143,8 +146,15 @@ def print_error(message: str) -> None:
     screen.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
 
 
-def _steps_table(steps: Sequence[Any]) -> Table:
-    table = Table("step", "epoch", "loss", "held out", "rate", "tok/s")
+def _step_line(news: Any) -> str:
+    if isinstance(news, str):
+        return f"train: {news}"
+    return f"train: step {news.step} of {news.steps}, loss {news.loss:.3f}"
+
+
+def _steps_table(steps: Sequence[Any], caption: str | None) -> Table:
+    columns = ("step", "epoch", "loss", "held out", "rate", "tok/s")
+    table = Table(*columns, caption=caption, caption_justify="left")
     for step in steps[-_SHOWN_STEPS:]:
         table.add_row(
             f"{step.step}/{step.steps}",
