@@ -13,6 +13,7 @@ and reports are the main process's.
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -58,10 +59,12 @@ class Loop:
         from accelerate import Accelerator, InitProcessGroupKwargs
         from transformers import get_linear_schedule_with_warmup
 
+        _check_launch()
         self._rows, self._heldout, self._settings = rows, heldout, settings
         self.per_epoch = math.ceil(len(rows) / settings.batch_size)
         self.steps = self.per_epoch * settings.epochs
         self._accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if precision == "bf16" else "no",
             kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
         )
@@ -202,6 +205,17 @@ class Loop:
 
     def _is_epoch_end(self, step: int) -> bool:
         return step % self.per_epoch == 0
+
+
+def _check_launch() -> None:
+    """MachineError where the launcher wants the base in parts: checkpoints hold whole adapters."""
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise MachineError(
+                f"accelerate was told to use {name}, which train cannot: each GPU holds the whole "
+                "base, 6.6 GB for Orpheus-3B. Launch with --multi_gpu; where a GPU has too little "
+                "memory, set train.quantize=nf4"
+            )
 
 
 @contextlib.contextmanager

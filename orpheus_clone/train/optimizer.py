@@ -14,10 +14,11 @@ def make_optimizer(parameters: "Iterable[torch.nn.Parameter]", settings: Train) 
     """A `torch.optim.Optimizer`; MachineError where bitsandbytes is wanted and is not here."""
     import torch
 
-    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, fused=True, **rates)
-    return bitsandbytes("train.optimizer=adamw_8bit", "adamw").optim.AdamW8bit(parameters, **rates)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+    package = bitsandbytes("train.optimizer=adamw_8bit", "adamw")
+    return package.optim.AdamW8bit(parameters, lr=rate, weight_decay=decay)
 
 
 def bitsandbytes(wanted: str, instead: str) -> Any:

@@ -110,12 +110,13 @@ def attend_within_clips(
     clip_lengths: list[int],
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention of (1, heads, length, width) tensors in each clip; (1, length, heads, width).
+    """Causal attention of (1, heads, length, width) in each clip; (1, length, heads, width).
 
     transformers calls it with what the model's forward was given, so with `clip_lengths`.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    clips = zip(*(x.split(clip_lengths, dim=2) for x in (query, key, value)), strict=True)
+    parts = (torch.split(tensor, clip_lengths, dim=2) for tensor in (query, key, value))
+    clips = zip(*parts, strict=True)
     heard = [sdpa_attention_forward(module, *clip, attention_mask, **rest)[0] for clip in clips]
     return torch.cat(heard, dim=1), None

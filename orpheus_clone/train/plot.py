@@ -1,4 +1,4 @@
-"""The loss curves as a picture."""
+"""The loss curves, and the learning rate that made them, as a picture."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from orpheus_clone import layout
 
 
 def plot_loss(metrics: Path, out: Path) -> None:
-    """Training and held-out loss by step, PNG."""
+    """Training and held-out loss by step, the rate on an axis of its own; PNG."""
     from matplotlib.figure import Figure
 
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
@@ -23,7 +23,12 @@ def plot_loss(metrics: Path, out: Path) -> None:
     )
     axes.set_xlabel("step")
     axes.set_ylabel("loss per audio token (nats)")
-    axes.legend()
     axes.grid(alpha=0.3)
+    rate = axes.twinx()
+    rates = [line["learning_rate"] for line in lines]
+    rate.plot([line["step"] for line in lines], rates, color="grey", alpha=0.5, label="rate")
+    rate.set_ylabel("learning rate")
+    rate.set_ylim(bottom=0)
+    figure.legend(loc="outside upper right", ncols=3)
     with layout.atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

@@ -12,7 +12,7 @@ from orpheus_clone.errors import ArtifactError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.tokens import TrainingRow
-from orpheus_clone.train.dataset import batches, collate, loss_tokens, read_rows
+from orpheus_clone.train.dataset import batches, loss_tokens, read_rows
 
 
 def test_rows_are_whole_prompts_and_whole_clips(prepared: PreparedDir, base: BaseModel) -> None:
@@ -49,13 +49,6 @@ def test_an_epoch_is_a_permutation_of_all_rows(
 def test_each_epoch_and_each_seed_has_its_own_order() -> None:
     orders = [batches(20, 20, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
-
-
-def test_a_batch_is_padded_on_the_right_by_hand() -> None:
-    batch = collate([TrainingRow([1, 2, 3], [-100, 2, 3]), TrainingRow([4], [4])])
-    assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 128263, 128263]]
-    assert batch["labels"].tolist() == [[-100, 2, 3], [4, -100, -100]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_the_first_label_of_a_row_takes_no_loss() -> None:

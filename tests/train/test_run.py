@@ -15,7 +15,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import bundle, layout, lora, models, recipe
+from orpheus_clone import layout, lora, models, recipe
 from orpheus_clone.errors import ArtifactError, MachineError, TrainingError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.models import BaseModel
