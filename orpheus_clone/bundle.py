@@ -1,34 +1,44 @@
 """The adapter bundle: what publish writes, a store keeps and a node verifies before it speaks.
 
     jack@4f1c2a9be07d/
+      README.md                   the model card, for people; publish/card.py writes it
       voice.json                  who, for which base, how to sample, what was proved, consent
-      adapter_model.safetensors   LoRA weights, bf16
       adapter_config.json         rank, alpha, the seven projections
+      adapter_model.safetensors   LoRA weights, bf16; what they must be is in lora.py
 
 A bundle is immutable, and its name carries the SHA-256 over its files: equal name, equal content.
-Nothing in it is ever unpickled, and no path comes from its content.
+Nothing in it is ever unpickled, no path comes from its content, and no file is read that is larger
+than such a file can be.
 """
 
+import json
+import math
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
-from orpheus_clone import layout
+from orpheus_clone import layout, lora
 from orpheus_clone.errors import ArtifactError, DataError
+from orpheus_clone.lora import MAX_RANK, PROJECTIONS, Dimensions
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
 VOICE_FILE = "voice.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
-FILES = (VOICE_FILE, CONFIG_FILE, WEIGHTS_FILE)
-
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-MAX_RANK = 16
-"""Nodes reserve room for this rank; a larger one wastes memory and time on all of them."""
+README_FILE = "README.md"
+FILES = (README_FILE, WEIGHTS_FILE, CONFIG_FILE, VOICE_FILE)
+"""In the order in which they are sent: the last one there says that the others are."""
+LARGEST = {
+    README_FILE: 256 * 2**10,
+    VOICE_FILE: 2**20,
+    CONFIG_FILE: 64 * 2**10,
+    WEIGHTS_FILE: 128 * 2**20,
+}
+"""Bytes; rank 16 of the 3B is 46.4 MiB."""
 
 Proof = Literal["proven", "overridden", "unproven"]
 """Every gate passed; one failed and somebody said why it may go; some could not be measured."""
@@ -64,6 +74,12 @@ class VoiceCard:
     gates: list[dict[str, Any]]
     override_reason: str | None
     """Why somebody released it although a gate failed."""
+    licence: str
+    """Of the base, which binds what is made of it."""
+    trained: dict[str, Any]
+    """Steps, epochs, hardware, rank and the like, as they stand in the run."""
+    watermark: Literal["none"]
+    """What its sound is marked with. Nodes mark none, and refuse a voice that asks for it."""
     consent: dict[str, Any] | None
     versions: dict[str, str]
 
@@ -87,6 +103,8 @@ class Bundle:
     path: Path
     card: VoiceCard
     digest: str
+    dimensions: Dimensions
+    """Of the base that its tensors were made for."""
 
     @property
     def name(self) -> str:
@@ -129,12 +147,12 @@ def content_digest(path: Path) -> str:
     return layout.sha256_json({name: layout.sha256_file(path / name) for name in FILES})
 
 
-def write(out: Path, card: VoiceCard, adapter: Path) -> Bundle:
+def write(out: Path, card: VoiceCard, adapter: Path, readme: str) -> Bundle:
     """Make a bundle of a trained adapter in the directory `out`/voice@digest."""
-    out.mkdir(parents=True, exist_ok=True)
     with layout.atomic_dir(out / f"{card.voice}.new") as temporary:
         for name in (WEIGHTS_FILE, CONFIG_FILE):
             shutil.copyfile(adapter / name, temporary / name)
+        layout.write_text(temporary / README_FILE, readme)
         layout.write_json(temporary / VOICE_FILE, asdict(card))
     made = out / f"{card.voice}.new"
     final = out / bundle_name(card.voice, content_digest(made))
@@ -154,35 +172,49 @@ def read(path: Path) -> Bundle:
     plain = all((path / name).is_file() and not (path / name).is_symlink() for name in names)
     if names != set(FILES) or not plain:
         raise ArtifactError(f"{path}: holds {sorted(names)}, expected exactly {sorted(FILES)}")
-    card = read_card(path / VOICE_FILE)
+    for name in FILES:
+        check_size(name, (path / name).stat().st_size, path)
+    card = parse_card((path / VOICE_FILE).read_bytes(), str(path / VOICE_FILE))
     digest = content_digest(path)
     expected = path.name.partition("@")[2]
     if expected and path.name != bundle_name(card.voice, digest):
         raise ArtifactError(
             f"{path}: its content has digest {digest[:12]}, its name says {expected}; publish again"
         )
-    _check_weights(path, card)
-    return Bundle(path, card, digest)
+    return Bundle(path, card, digest, _checked_weights(path, card))
 
 
-def read_card(path: Path) -> VoiceCard:
-    """voice.json, checked field by field."""
-    data = layout.read_json(path, "publish the voice again")
-    if set(data) != {field.name for field in fields(VoiceCard)}:
-        raise ArtifactError(f"{path}: is not a voice card of this version; publish again")
+def check_size(name: str, size: int, where: object) -> None:
+    """ArtifactError if a file of a bundle is larger than such a file can be."""
+    if size > LARGEST[name]:
+        raise ArtifactError(
+            f"{where}: {name} has {size} bytes, a voice's has at most {LARGEST[name]}"
+        )
+
+
+def parse_card(content: bytes, where: str) -> VoiceCard:
+    """The content of a voice.json, checked field by field; `where` names it in errors."""
+    data = layout.parse_json(content, where, "publish the voice again")
+    if set(data) != {each.name for each in fields(VoiceCard)}:
+        raise ArtifactError(f"{where}: is not a voice card of this version; publish again")
+    try:
+        # What cannot be said again in JSON would break every list that the voice stands in.
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ArtifactError(f"{where}: {error}; publish the voice again") from None
     try:
         card = TypeAdapter(VoiceCard).validate_python(data)
         Sampling.model_validate(card.sampling)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])
         raise ArtifactError(
-            f"{path}: {where}: {first['msg']} (got {first['input']!r}); publish the voice again"
+            f"{where}: {field}: {first['msg']} (got {first['input']!r}); publish the voice again"
         ) from None
     try:
         layout.checked_voice_name(card.voice)
     except DataError as error:
-        raise ArtifactError(f"{path}: {error}") from None
+        raise ArtifactError(f"{where}: {error}") from None
     return card
 
 
@@ -193,17 +225,24 @@ def check_fits(bundle: Bundle, base: BaseModel) -> None:
             f"{bundle.name} was trained on {bundle.card.base} {bundle.card.base_digest[:12]}, but "
             f"this is {base.name} {base.digest[:12]}: serve that base, or train on this one"
         )
+    config = layout.read_json(base.path / "config.json", "fetch the base model again")
+    wanted = lora.dimensions_of(config)
+    if bundle.dimensions != wanted:
+        raise ArtifactError(
+            f"{bundle.name} has the shapes of another model ({bundle.dimensions}) than {base.name} "
+            f"({wanted}); it was not trained as it says"
+        )
     layout.checked_voice_name(bundle.card.voice, base.voices)
 
 
-def _check_weights(path: Path, card: VoiceCard) -> None:
+def _checked_weights(path: Path, card: VoiceCard) -> Dimensions:
     """Rank, targets, shapes, numbers: what vLLM would refuse later, or crash on."""
     config = layout.read_json(path / CONFIG_FILE, "publish the voice again")
     rank = config.get("r")
-    if not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
         raise ArtifactError(f"{path}: rank {rank} is not 1 to {MAX_RANK}")
     alpha, dropout = config.get("lora_alpha"), config.get("lora_dropout")
-    if not isinstance(alpha, int | float) or not isinstance(dropout, int | float):
+    if not _is_number(alpha) or not _is_number(dropout):
         raise ArtifactError(f"{path}: lora_alpha {alpha} or lora_dropout {dropout} is no number")
     wanted = adapter_config(str(config.get("base_model_name_or_path")), rank, alpha, dropout)
     odd = sorted(k for k in {*config, *wanted} if config.get(k) != wanted.get(k))
@@ -215,26 +254,8 @@ def _check_weights(path: Path, card: VoiceCard) -> None:
     digest = layout.sha256_file(path / WEIGHTS_FILE)
     if digest != card.adapter_digest:
         raise ArtifactError(f"{path / WEIGHTS_FILE}: its digest is not the one in {VOICE_FILE}")
-    _check_tensors(path / WEIGHTS_FILE, rank)
+    return lora.check(path / WEIGHTS_FILE, rank)
 
 
-def _check_tensors(weights: Path, rank: int) -> None:
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(weights, framework="pt") as file:
-            names = list(file.keys())
-            for name in names:
-                tensor = file.get_tensor(name)
-                side = 0 if ".lora_A." in name else 1
-                if ".lora_" not in name or tensor.ndim != 2 or tensor.shape[side] != rank:
-                    raise ArtifactError(
-                        f"{weights}: {name} {tuple(tensor.shape)} is no LoRA tensor"
-                    )
-                if not torch.isfinite(tensor).all():
-                    raise ArtifactError(f"{weights}: {name} holds values that are not numbers")
-    except SafetensorError as error:
-        raise ArtifactError(f"{weights}: is not safetensors: {error}") from None
-    if not names or len(names) % (2 * len(PROJECTIONS)):
-        raise ArtifactError(f"{weights}: holds {len(names)} tensors, not 14 for each layer")
+def _is_number(value: Any) -> TypeGuard[float]:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -9,13 +9,13 @@ import json
 import tarfile
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from orpheus_clone import bundle, errors
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import NodeError, OrpheusCloneError, RecipeError
+from orpheus_clone.errors import Busy, NodeError, OrpheusCloneError, RecipeError
 
 TIMEOUT = httpx.Timeout(10.0, read=300.0)
 """Seconds; a node may take long to load a voice, but not to accept a connection."""
@@ -54,13 +54,53 @@ class NodeClient:
                 raise _error(response)
             yield from response.iter_bytes()
 
-    def publish(self, source: Bundle) -> dict[str, Any]:
-        """Hand a bundle over; returns when the node speaks with it."""
-        return self._json("POST", f"/v1/voices/{source.name}", "bundle", content=pack(source))
+    def publish(
+        self,
+        source: Bundle,
+        *,
+        share: float | None = None,
+        by: str | None = None,
+        why: str | None = None,
+    ) -> dict[str, Any]:
+        """Hand a bundle over; returns when the node speaks with it.
 
-    def rollback(self, voice: str) -> dict[str, Any]:
-        """Let the voice's name mean its bundle before the current one."""
-        return self._json("POST", f"/v1/voices/{voice}/rollback", "bundle")
+        With a `share`, 0 to 1, it is the canary of so many sessions. `by` and `why` go into the
+        log of the voice.
+        """
+        return self._json(
+            "POST",
+            f"/v1/voices/{source.name}",
+            "bundle",
+            content=pack(source),
+            params=_given(share=share, by=by, why=why),
+        )
+
+    def move(
+        self,
+        did: Literal["promote", "rollback"],
+        voice: str,
+        *,
+        by: str | None = None,
+        why: str | None = None,
+    ) -> str | None:
+        """Promote a voice's canary, or take back what came last; returns the bundle it means."""
+        path = f"/v1/voices/{voice}/{did}"
+        name = self._json("POST", path, "bundle", params=_given(by=by, why=why))["bundle"]
+        return None if name is None else str(name)
+
+    def unpublish(
+        self, voice: str, *, forget: bool = False, by: str | None = None, why: str | None = None
+    ) -> None:
+        """Let a voice's name mean nothing; `forget` deletes its bundles too."""
+        params = _given(forget="true" if forget else None, by=by, why=why)
+        self._json("DELETE", f"/v1/voices/{voice}", "voice", params=params)
+
+    def history(self, voice: str) -> list[dict[str, Any]]:
+        """Every move of a voice's pointer, the last one last."""
+        found: list[dict[str, Any]] = self._json("GET", f"/v1/voices/{voice}/history", "moves")[
+            "moves"
+        ]
+        return found
 
     def _json(self, method: str, path: str, wanted: str, **request: Any) -> dict[str, Any]:
         """The answer, an object with the key `wanted`."""
@@ -85,6 +125,11 @@ class NodeClient:
                 f"{self._url} does not answer ({error or type(error).__name__}); is the node up? "
                 "orpheus-clone serve starts one"
             ) from error
+
+
+def _given(**values: str | float | None) -> dict[str, str | float]:
+    """Those that are given: httpx would send the others as empty."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def pack(source: Bundle) -> bytes:
@@ -113,7 +158,7 @@ def _error(response: httpx.Response) -> OrpheusCloneError:
         said, kind = response.text[:200] or response.reason_phrase, NodeError
     if not (isinstance(kind, type) and issubclass(kind, OrpheusCloneError)):
         kind = NodeError
-    if response.is_server_error:
+    if response.is_server_error and kind is not Busy:
         kind = NodeError
     where = f"{response.url.host}:{response.url.port}"
     return kind(f"{where} answered {response.status_code}: {said}")

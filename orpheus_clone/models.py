@@ -178,6 +178,13 @@ def fast(base: BaseModel, say: Callable[[str], None] = lambda _: None) -> BaseMo
     return optimise(base, path)
 
 
+def here(name: str) -> BaseModel | None:
+    """`locate`, but None where files would have to be fetched or made."""
+    known = KNOWN.get(name)
+    found = is_here(known) if known is not None else Path(name).expanduser().is_dir()
+    return locate(name) if found else None
+
+
 def is_here(known: Known) -> bool:
     """Whether `locate` would find the files without fetching or making them."""
     if known is NANO:

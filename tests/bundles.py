@@ -44,10 +44,14 @@ def made(
         measured_on={"hardware": "CPU (none)"},
         gates=[],
         override_reason=None,
+        licence="Apache-2.0",
+        trained={"steps": stamp.steps},
+        watermark="none",
         consent=None,
         versions=stamp.versions,
     )
-    return bundle.write(out, replace(card, **changes), run.adapter)
+    changed = replace(card, **changes)
+    return bundle.write(out, changed, run.adapter, f"# {voice}\n")
 
 
 def reported(

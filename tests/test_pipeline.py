@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orpheus_clone.models import BaseModel
-from orpheus_clone.store import Store
+from orpheus_clone.store import open_store
 from tests.commands import Done, run
 from tests.waiting import eventually
 
@@ -110,7 +110,7 @@ def test_publishing_is_the_last_stage_and_is_not_redone_either(
     store = copy.parent / "store"
     first = clone(recordings, copy, "--publish-to", str(store)).json
     assert first["stages_run"] == ["publish"]
-    assert Store(store).current(VOICE) == first["bundle"]
+    assert open_store(store).pointer(VOICE).current == first["bundle"]
     again = clone(recordings, copy, "--publish-to", str(store)).json
     assert (again["stages_run"], again["bundle"]) == ([], first["bundle"])
 
@@ -170,15 +170,15 @@ def test_killed_in_every_stage_it_goes_on_and_redoes_no_finished_one(
         said = killed_when(arguments, log, lambda _: any(store.glob("bundles/jack@*")), "publish")
     assert "train: was done before" in said
     assert "eval: done" in said
-    assert Store(store).current(VOICE) is None
+    assert open_store(store).pointer(VOICE).current is None
 
     last = subprocess.run(
         [sys.executable, "-m", "orpheus_clone", *arguments], capture_output=True, check=True
     )
     result = json.loads(last.stdout)
     assert result["stages_run"] == ["publish"]
-    assert Store(store).current(VOICE) == result["bundle"]
-    assert Store(store).read(result["bundle"]).card.proof == "unproven"
+    assert open_store(store).pointer(VOICE).current == result["bundle"]
+    assert open_store(store).read(result["bundle"]).card.proof == "unproven"
 
 
 def remembered(out: Path) -> dict[Path, int]:

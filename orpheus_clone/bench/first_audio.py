@@ -33,7 +33,7 @@ from orpheus_clone.bench import Result
 from orpheus_clone.bench.decode import UPSTREAM_FRAMES, upstream
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
-from orpheus_clone.cluster.registry import NodeInfo
+from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.codec.window import Window
 from orpheus_clone.engine import open_engine
@@ -263,8 +263,10 @@ async def _node(speaker: Speaker) -> AsyncGenerator[httpx.AsyncClient, None]:
     """A node on a free port of this machine, and its client."""
     with contextlib.closing(bind("127.0.0.1", 0)) as listening, tempfile.TemporaryDirectory() as at:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        membership = Membership(MemoryRegistry(), NodeInfo(url, url, speaker.base.digest))
+        pool = Pool(speaker.base.digest, speaker.base.language)
+        membership = Membership(MemoryRegistry(), NodeState(url, url, pool))
         await membership.join()
+        await membership.become_ready()
         service = Service(Node(speaker, open_store(at), 1), membership, Keys([]))
         async with (
             answering(service, listening),

@@ -63,7 +63,14 @@ KeyOption = Annotated[
     str | None,
     typer.Option(envvar="ORPHEUS_CLONE_KEY", help="Bearer key of the node.", show_default=False),
 ]
-ServerOption = Annotated[str, typer.Option("--server", help="URL of a node.")]
+_PLACES = "URL of a node (any of a fleet), or a store: a directory, s3://, gs://, az:// or hf://…"
+ToOption = Annotated[str, typer.Option("--to", help=_PLACES)]
+ServerOption = Annotated[str, typer.Option("--server", "--to", help=_PLACES)]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who does it, for the log; user@host if left out.")
+]
+WhyOption = Annotated[str | None, typer.Option("--why", help="For the log.", metavar="REASON")]
+VoiceArg = Annotated[str, typer.Argument(help="The voice's name.")]
 
 
 def read_recipe(path: Path | None, overrides: list[str] | None) -> "Recipe":

@@ -1,4 +1,4 @@
-"""The commands that speak, and those that tell: serve, say, voices, models, doctor, bench."""
+"""The commands that speak, and those that tell: serve, say, models, doctor, bench."""
 
 import asyncio
 import sys
@@ -16,7 +16,6 @@ from orpheus_clone.cli.options import (
     EngineOption,
     JsonOption,
     KeyOption,
-    ServerOption,
     checked_engine,
     locate_base,
 )
@@ -35,7 +34,9 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")
     ] = 8000,
-    store: Annotated[Path, typer.Option(help="Where voices are kept.")] = Path("voices"),
+    store: Annotated[
+        str, typer.Option(help="Where voices are kept: a directory, s3://, gs://, az:// or hf://…")
+    ] = "voices",
     engine: EngineOption = "auto",
     max_adapters: Annotated[int, typer.Option(min=1, help="Voices in the engine at a time.")] = 4,
     allow_unproven: Annotated[
@@ -119,15 +120,6 @@ def say(
     audio.write(output, samples)
     seconds = round(len(samples) / SAMPLE_RATE, 3)
     screen.result({"voice": voice, "seconds": seconds, "output": str(output)})
-
-
-@app.command()
-def voices(server: ServerOption, key: KeyOption = None, as_json: JsonOption = False) -> None:
-    """What a node can speak with, and what was proved of it."""
-    from orpheus_clone.client import NodeClient
-
-    columns = ["id", "kind", "language", "proof", "bundle", "consent"]
-    Terminal(as_json=as_json).rows("voices", NodeClient(server, key).voices(), columns)
 
 
 @models_app.callback(invoke_without_command=True)

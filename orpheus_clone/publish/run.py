@@ -4,19 +4,23 @@
     failed      refused; --override "reason" publishes it, and the bundle says why
     unproven    refused, unless the recipe allows it (smoke does); servers want --allow-unproven
 
-Publishing the same run twice changes nothing: a bundle's name is its content.
+Publishing the same run twice changes nothing: a bundle's name is its content. Killed anywhere, the
+same command goes on: until the last step, which is one swap of a pointer, the old voice holds.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orpheus_clone import bundle, layout, recipe
 from orpheus_clone.bundle import Bundle, Proof, VoiceCard
-from orpheus_clone.client import NodeClient
-from orpheus_clone.errors import ArtifactError, GateFailed, RecipeError
-from orpheus_clone.layout import RunDir
-from orpheus_clone.store import Store
+from orpheus_clone.errors import ArtifactError, GateFailed
+from orpheus_clone.layout import RunDir, RunStamp
+from orpheus_clone.models import KNOWN, BaseModel
+from orpheus_clone.publish.card import model_card
+from orpheus_clone.publish.place import Signed, open_place
+
+_TRAINED = ("steps", "epochs", "seed", "heldout_loss", "hardware")
+"""Of the run's stamp, what the card repeats."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +33,30 @@ class Published:
     to: str
     is_new: bool
     """False if the name meant this bundle there already."""
+    canary: float | None
+    """The share of sessions that speak with it, 0 to 1; None for all of them."""
 
 
 def publish(
-    run: RunDir, to: str, *, key: str | None = None, override_reason: str | None = None
+    run: RunDir,
+    to: str,
+    *,
+    key: str | None = None,
+    override_reason: str | None = None,
+    canary: float | None = None,
+    by: str | None = None,
+    base: BaseModel | None = None,
 ) -> Published:
-    """Release the voice of a run to `to`, a node's URL or a store's directory."""
-    if "://" in to and not to.startswith(("http://", "https://")):
-        raise RecipeError(f"--to {to}: expected http://NODE, https://NODE or a directory")
+    """Release the voice of a run to `to`, a node's URL or a store.
+
+    With its `base` at hand the bundle is held against it; who serves it does so in any case.
+    """
+    place = open_place(to, key, is_new=True)
     made = make_bundle(run, override_reason)
-    is_new = _to_node(made, NodeClient(to, key)) if "://" in to else _to_store(made, Path(to))
-    return Published(made.card.voice, made.name, made.card.proof, to, is_new)
-
-
-def rollback(voice: str, to: str, *, key: str | None = None) -> str:
-    """Let a voice's name mean its earlier bundle; returns that bundle's name."""
-    if "://" in to:
-        return str(NodeClient(to, key).rollback(voice)["bundle"])
-    store = Store(Path(to).expanduser())
-    if not store.root.is_dir():
-        raise ArtifactError(f"{to}: there is no such store")
-    return store.rollback(voice)
+    if base is not None:
+        bundle.check_fits(made, base)
+    is_new = place.publish(made, canary, Signed(by, made.card.override_reason))
+    return Published(made.card.voice, made.name, made.card.proof, to, is_new, canary)
 
 
 def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
@@ -79,26 +86,25 @@ def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
         },
         gates=report["gates"],
         override_reason=override_reason if report["verdict"] == "failed" else None,
+        licence=_licence(stamp.base),
+        trained=_trained(stamp, settings),
+        watermark="none",
         consent=stamp.consent,
         versions=stamp.versions,
     )
-    return bundle.write(run.root / "bundles", card, run.adapter)
+    return bundle.write(run.root / "bundles", card, run.adapter, model_card(card))
 
 
-def _to_node(made: Bundle, node: NodeClient) -> bool:
-    if any(voice.get("bundle") == made.name for voice in node.voices()):
-        return False
-    node.publish(made)
-    return True
+def _licence(base: str) -> str:
+    known = KNOWN.get(base)
+    return known.licence if known else f"that of {base}, which is not known here"
 
 
-def _to_store(made: Bundle, root: Path) -> bool:
-    store = Store(root.expanduser())
-    stored = store.add(made)
-    if store.current(made.card.voice) == stored.name:
-        return False
-    store.point(made.card.voice, stored.name)
-    return True
+def _trained(stamp: RunStamp, settings: recipe.Recipe) -> dict[str, Any]:
+    facts = asdict(stamp)
+    lora = {"rank": settings.train.lora.rank, "alpha": settings.train.lora.alpha}
+    rate = {"learning_rate": settings.train.learning_rate}
+    return {name: facts[name] for name in _TRAINED} | lora | rate
 
 
 def _proof(report: dict[str, Any], settings: recipe.Recipe, override_reason: str | None) -> Proof:

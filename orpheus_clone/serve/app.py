@@ -3,8 +3,10 @@
     POST /v1/audio/speech            sound (OpenAI's interface)          openai.py
     GET  /v1/models                  the base model                      openai.py
     GET  /v1/audio/voices            what can be spoken with             voices.py
-    POST /v1/voices/{bundle}         publish: a tar of a bundle          voices.py
-    POST /v1/voices/{voice}/rollback                                     voices.py
+    POST /v1/voices/{bundle}         publish: a tar of a bundle          releases.py
+    POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
+    DELETE /v1/voices/{voice}        unpublish                           releases.py
+    GET  /v1/voices/{voice}/history  who moved its pointer               releases.py
     GET  /livez /readyz /metrics     without a key                       here
 
 Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
@@ -25,7 +27,7 @@ from orpheus_clone.errors import (
     OrpheusCloneError,
     UnknownVoice,
 )
-from orpheus_clone.serve import openai, voices
+from orpheus_clone.serve import openai, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -45,7 +47,8 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="orpheus-clone", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, keys=service.keys)
     app.include_router(openai.routes(service, proxy))
-    app.include_router(voices.routes(service, proxy))
+    app.include_router(voices.routes(service))
+    app.include_router(releases.routes(service, proxy))
 
     @app.exception_handler(OrpheusCloneError)
     async def deliberate(_: Request, error: OrpheusCloneError) -> JSONResponse:

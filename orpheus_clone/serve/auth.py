@@ -39,6 +39,12 @@ class Keys:
         return not self._hashes or any(matches)
 
 
+def fingerprint(authorization: str | None) -> str | None:
+    """What the log of a voice calls the key that moved it; None if no key was shown."""
+    _, _, key = (authorization or "").partition(" ")
+    return _hash(key.strip()).hex()[:8] if key.strip() else None
+
+
 def check_host(host: str, keys: Keys) -> None:
     """RecipeError if a node without keys were to listen beyond this machine."""
     if not keys.are_set and not is_loopback(host):

@@ -7,13 +7,14 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orpheus_clone import bundle
 from orpheus_clone.serve.auth import Keys
 
 GUARDED = "/v1/"
 LARGEST_BODY = 64 * 2**10
 """Bytes of a request; OpenAI's longest text is 4096 characters."""
-LARGEST_BUNDLE = 256 * 2**20
-"""Bytes; rank 16 of the 3B is 49 MB in bf16."""
+LARGEST_BUNDLE = sum(bundle.LARGEST.values()) + 64 * 2**10
+"""Bytes of a bundle's files, and of the tar around them."""
 _BUNDLES = "/v1/voices/"
 
 

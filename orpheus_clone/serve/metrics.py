@@ -1,6 +1,11 @@
 """What a node counts, in Prometheus's text format."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from orpheus_clone.errors import OrpheusCloneError
 
 
 class Metrics:
@@ -20,6 +25,18 @@ class Metrics:
         self.audio = Counter(
             "orpheus_clone_audio_seconds", "Sound made here.", registry=self._registry
         )
+        self._voice_sessions = Counter(
+            "orpheus_clone_voice_sessions",
+            "Sessions that a published voice spoke in here; arm is current or canary.",
+            ["bundle", "arm"],
+            registry=self._registry,
+        )
+        self._voice_utterances = Counter(
+            "orpheus_clone_voice_utterances",
+            "Utterances of a published voice, by how they ended: stop is well; error is not.",
+            ["bundle", "arm", "ending"],
+            registry=self._registry,
+        )
         self.rejected = Counter(
             "orpheus_clone_rejected",
             "Requests that were refused.",
@@ -34,6 +51,23 @@ class Metrics:
         self.nodes = Gauge(
             "orpheus_clone_nodes", "Nodes on this one's ring.", registry=self._registry
         )
+
+    @contextmanager
+    def voice(self, bundle: str | None, arm: str) -> Iterator[Callable[[str], None]]:
+        """Count a session of a published voice; the callable is told how each utterance ended."""
+        if bundle is None:
+            yield lambda _: None
+            return
+        self._voice_sessions.labels(bundle, arm).inc()
+
+        def ended(how: str) -> None:
+            self._voice_utterances.labels(bundle, arm, how).inc()
+
+        try:
+            yield ended
+        except OrpheusCloneError:
+            ended("error")
+            raise
 
     def text(self) -> bytes:
         """All figures, in Prometheus's text format."""

@@ -7,6 +7,7 @@ means it. Voices that the store knows already are loaded when somebody first ask
 
 import asyncio
 import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,12 +17,31 @@ from pathlib import Path
 from orpheus_clone import bundle
 from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
 from orpheus_clone.errors import ArtifactError, Busy, EngineDead, EngineError, UnknownVoice
+from orpheus_clone.serve.pointers import Pointers
 from orpheus_clone.speech import Chunk, Speaker, Voice
-from orpheus_clone.store import Store
+from orpheus_clone.store import Pointer, Seen, Store
+from orpheus_clone.store.pointer import Arm, Did, Moving
 
 PROBE_TEXT = "Hello."
 PROBE_SECONDS = 0.5
 """A voice must make this much sound before its name means it; the first forward pass is slow."""
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who speaks in a session."""
+
+    voice: Voice
+    arm: Arm
+    """Whether the session is one of a canary's."""
+
+    @property
+    def bundle(self) -> str | None:
+        """The bundle that speaks; None for a stock voice."""
+        return self.voice.adapter.name if self.voice.adapter else None
 
 
 @dataclass
@@ -44,43 +64,69 @@ class Node:
     _verified: dict[str, Bundle] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def find(self, name: str) -> Voice:
-        """A stock voice or a published one, by its name; its bundle is verified once."""
+    def __post_init__(self) -> None:
+        self._pointers = Pointers(self.store)
+
+    def find(self, name: str, session: str = "") -> Found:
+        """A stock voice or a published one, by its name, as a session is to hear it.
+
+        A bundle is verified once. A canary that cannot speak here leaves the session to the
+        current bundle.
+        """
         if name in self.speaker.base.voices:
-            return Voice(name)
-        found = self._current(name)
-        self._check(found)
-        return _voice(found)
-
-    def card(self, name: str) -> VoiceCard:
-        """What is known of a published voice."""
-        return self._current(name).card
-
-    def _current(self, name: str) -> Bundle:
-        current = self.store.current(name)
-        if current is None:
+            return Found(Voice(name), "current")
+        pointer = self._pointers.get(name)
+        wanted, arm = pointer.for_session(session)
+        if arm == "canary":
+            try:
+                return Found(_voice(self._checked(str(wanted))), arm)
+            except ArtifactError as error:
+                log.warning("a session of %s speaks without its canary: %s", name, error)
+        if pointer.current is None:
             raise UnknownVoice(f"there is no voice {name!r}; GET /v1/audio/voices lists them")
-        if current not in self._verified:
-            self._verified[current] = self.store.read(current)
-        return self._verified[current]
+        return Found(_voice(self._checked(pointer.current)), "current")
 
-    async def accept(self, path: Path) -> Bundle:
-        """Verify, store, load and warm a bundle; only then let the voice's name mean it."""
+    def card(self, pointer: Pointer) -> VoiceCard:
+        """What is known of a published voice."""
+        return self._read(pointer.shown).card
+
+    async def accept(
+        self, path: Path, share: float | None = None, by: str | None = None, why: str | None = None
+    ) -> Bundle:
+        """Verify, store, load and warm a bundle; only then let the voice's name mean it.
+
+        With a `share`, 0 to 1, it is the canary of so many sessions.
+        """
         source = await asyncio.to_thread(bundle.read, path)
         self._check(source)
+        seen = await asyncio.to_thread(self.store.see, source.card.voice)
+        to = seen.pointer.released(source.name, share)
         stored = await asyncio.to_thread(self.store.add, source)
         await self._probe(stored)
-        await asyncio.to_thread(self.store.point, stored.card.voice, stored.name)
+        if to != seen.pointer:
+            await self._move(seen, "publish" if share is None else "canary", to, by, why)
         return stored
 
-    async def rollback(self, voice: str) -> str:
-        """Let the voice's name mean its earlier bundle, once that one has spoken."""
-        history = self.store.history(voice)
-        if len(history) > 1:
-            earlier = await asyncio.to_thread(self.store.read, history[-2])
-            self._check(earlier)
-            await self._probe(earlier)
-        return await asyncio.to_thread(self.store.rollback, voice, history)
+    async def move(
+        self, voice: str, did: Moving, by: str | None = None, why: str | None = None
+    ) -> str | None:
+        """Promote, roll back or unpublish; the bundle that then is current has spoken before."""
+        seen = await asyncio.to_thread(self.store.see, voice)
+        to = seen.pointer.after(did)
+        if to.current not in (None, seen.pointer.current):
+            found = await asyncio.to_thread(self.store.read, str(to.current))
+            self._check(found)
+            await self._probe(found)
+        await self._move(seen, did, to, by, why)
+        return to.current
+
+    async def unpublish(
+        self, voice: str, forget: bool, by: str | None = None, why: str | None = None
+    ) -> None:
+        """Let a voice's name mean nothing; `forget` deletes its bundles from the store too."""
+        await self.move(voice, "unpublish", by, why)
+        if forget:
+            await asyncio.to_thread(self.store.forget, voice)
 
     async def speak(self, text: str, voice: Voice) -> AsyncGenerator[Chunk, None]:
         """Sound of `text` as it comes."""
@@ -91,6 +137,22 @@ class Node:
     def is_alive(self) -> bool:
         """Whether the engine lives."""
         return self.speaker.engine.is_alive()
+
+    async def _move(
+        self, seen: Seen, did: Did, to: Pointer, by: str | None, why: str | None
+    ) -> None:
+        await asyncio.to_thread(self.store.move, seen, did, to, by, why)
+        self._pointers.forget(to.voice)
+
+    def _read(self, name: str) -> Bundle:
+        if name not in self._verified:
+            self._verified[name] = self.store.read(name)
+        return self._verified[name]
+
+    def _checked(self, name: str) -> Bundle:
+        found = self._read(name)
+        self._check(found)
+        return found
 
     def _check(self, found: Bundle) -> None:
         bundle.check_fits(found, self.speaker.base)

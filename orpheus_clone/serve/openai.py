@@ -9,6 +9,7 @@ import base64
 import json
 import struct
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal
@@ -20,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from orpheus_clone import audio
 from orpheus_clone.errors import EngineError
 from orpheus_clone.serve.metrics import Metrics
-from orpheus_clone.serve.proxy import Proxy
+from orpheus_clone.serve.node import Found
+from orpheus_clone.serve.proxy import BUNDLE, SESSION, Proxy
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
@@ -74,9 +76,11 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
             if carried is not None:
                 service.metrics.proxied.inc()
                 return carried
-        voice = await asyncio.to_thread(node.find, body.voice_name)
+        # A request without a session is one of its own.
+        session = request.headers.get(SESSION) or uuid.uuid4().hex
+        found = await asyncio.to_thread(node.find, body.voice_name, session)
         node.speaker.script(body.input)
-        chunks = _measured(node.speak(body.input, voice), service.metrics)
+        chunks = _measured(node.speak(body.input, found.voice), service.metrics, found)
         # What goes wrong before the first chunk is still an answer with a status of its own.
         first = await anext(chunks, None)
         if first is None:
@@ -84,7 +88,10 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
         return ClosingResponse(
             encode(body, first, chunks),
             media_type=body.media_type,
-            headers={"x-orpheus-clone-node": service.membership.me.id},
+            headers={
+                "x-orpheus-clone-node": service.membership.me.id,
+                BUNDLE: found.bundle or "none",
+            },
         )
 
     @router.get("/v1/models")
@@ -96,17 +103,19 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 
 async def _measured(
-    chunks: AsyncGenerator[Chunk, None], metrics: Metrics
+    chunks: AsyncGenerator[Chunk, None], metrics: Metrics, found: Found
 ) -> AsyncGenerator[Chunk, None]:
     """The same chunks, counted."""
     began, has_sounded = time.perf_counter(), False
-    with metrics.sessions.track_inprogress():
+    with metrics.sessions.track_inprogress(), metrics.voice(found.bundle, found.arm) as ended:
         async with aclosing(chunks):
             async for chunk in chunks:
                 if len(chunk.samples) and not has_sounded:
                     has_sounded = True
                     metrics.first_audio.observe(time.perf_counter() - began)
                 metrics.audio.inc(len(chunk.samples) / SAMPLE_RATE)
+                if chunk.finish is not None:
+                    ended(chunk.finish)
                 yield chunk
 
 

@@ -19,8 +19,12 @@ from orpheus_clone.serve.streaming import ClosingResponse
 log = logging.getLogger(__name__)
 
 HOP = "x-orpheus-clone-hop"
-_FORWARDED = ("authorization", "content-type", "accept", "traceparent", "tracestate")
-_RETURNED = ("content-type", "x-orpheus-clone-node", "x-orpheus-clone-voice", "retry-after")
+SESSION = "x-orpheus-clone-session"
+"""Names a client's session: its requests go to one side of a canary."""
+BUNDLE = "x-orpheus-clone-bundle"
+"""Of an answer: which bundle spoke."""
+_FORWARDED = ("authorization", "content-type", "accept", "traceparent", "tracestate", SESSION)
+_RETURNED = ("content-type", "x-orpheus-clone-node", BUNDLE, "retry-after")
 
 
 class Proxy:
@@ -75,9 +79,10 @@ class Proxy:
 
 
 def _raw_path(request: Request) -> str:
-    """The path as the client wrote it: a decoded one may mean another route."""
+    """Path and query as the client wrote them: a decoded path may mean another route."""
     raw: bytes = request.scope["raw_path"]
-    return raw.decode("ascii")
+    query: bytes = request.scope["query_string"]
+    return (raw + b"?" + query if query else raw).decode("ascii")
 
 
 async def _body(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -11,7 +11,6 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -19,7 +18,8 @@ import uvicorn
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.redis import RedisRegistry
-from orpheus_clone.cluster.registry import NodeInfo
+from orpheus_clone.cluster.registry import IdTaken
+from orpheus_clone.cluster.state import Load, NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.engine.base import Engine
@@ -30,7 +30,7 @@ from orpheus_clone.serve.auth import Keys, check_host, is_loopback
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker, Voice
-from orpheus_clone.store import Store
+from orpheus_clone.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Settings:
 
     host: str
     port: int
-    store: Path
+    store: str
     engine: EngineName
     max_adapters: int
     allows_unproven: bool
@@ -72,11 +72,13 @@ async def serve(
         try:
             speaker = Speaker(engine, Codec(base.codec_path), base)
             await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
-            store = Store(settings.store)
+            store = open_store(settings.store)
             node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
-            info = NodeInfo(settings.node_id or url, settings.node_url or url, base.digest)
+            pool = Pool(base.digest, base.language)
+            me = NodeState(settings.node_id or url, settings.node_url or url, pool)
+            load = Load(slots=settings.max_adapters)
             async with (
-                _member(info, settings.redis_url) as membership,
+                _member(me, load, settings.redis_url) as membership,
                 _watched(engine, membership),
             ):
                 server = _Server(Service(node, membership, keys), lambda: ready(url))
@@ -123,19 +125,24 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _member(info: NodeInfo, redis_url: str | None) -> AsyncGenerator[Membership, None]:
+async def _member(
+    me: NodeState, load: Load, redis_url: str | None
+) -> AsyncGenerator[Membership, None]:
     # The URL may hold a password, so no message repeats it.
     try:
         registry = MemoryRegistry() if redis_url is None else RedisRegistry(redis_url)
     except ValueError as error:
         raise RecipeError("--redis-url: expected redis://HOST:PORT or rediss://…") from error
-    membership = Membership(registry, info)
+    membership = Membership(registry, me, lambda: load)
     try:
         await membership.join()
-    except OSError as error:
+    except (IdTaken, OSError) as error:
         await registry.close()
+        if isinstance(error, IdTaken):
+            raise
         raise NodeError(f"--redis-url: cannot be reached: {error}") from error
     try:
+        await membership.become_ready()
         yield membership
     finally:
         await membership.leave()

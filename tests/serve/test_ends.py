@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from orpheus_clone.layout import RunDir
-from orpheus_clone.store import Store
+from orpheus_clone.store import open_store
 from tests.bundles import SHORT, frames_of, made
 from tests.commands import run
 from tests.nodes import all_end, descendants, running
@@ -71,11 +71,13 @@ def test_what_is_no_registry_url_is_wrong_usage(tmp_path: Path) -> None:
 def test_a_signal_lets_the_sentence_of_a_stored_voice_be_spoken_and_ends_with_0(
     tmp_path: Path, run_dir: RunDir, number: signal.Signals
 ) -> None:
-    store = Store(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     seconds = SHORT.model_copy(update={"max_seconds": 2.0})
-    store.point("jack", store.add(made(run_dir, tmp_path / "made", sampling=seconds)).name)
+    stored = store.add(made(run_dir, tmp_path / "made", sampling=seconds))
+    seen = store.see("jack")
+    store.move(seen, "publish", seen.pointer.published(stored.name))
     body = {"model": "nano", "voice": "jack", "input": "Hello.", "response_format": "pcm"}
-    with running(tmp_path, "--allow-unproven", store=store.root) as node:
+    with running(tmp_path, "--allow-unproven", store=tmp_path / "store") as node:
         processes = {node.process.pid} | descendants(node.process.pid)
         with httpx.stream("POST", f"{node.url}/v1/audio/speech", json=body, timeout=60) as answer:
             blocks = answer.iter_raw()

@@ -13,7 +13,7 @@ from orpheus_clone.errors import ArtifactError
 from orpheus_clone.serve import gate
 from orpheus_clone.serve.auth import Keys
 from orpheus_clone.serve.gate import Gate
-from orpheus_clone.serve.voices import unpack
+from orpheus_clone.serve.releases import unpack
 from tests.nodes import RunningNode
 
 BLOCK = b"x" * 65_536

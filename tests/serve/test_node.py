@@ -15,7 +15,7 @@ from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.node import Node
 from orpheus_clone.speech import Speaker
-from orpheus_clone.store import Store
+from orpheus_clone.store import open_store
 from tests.bundles import made
 from tests.eval.steady import FRAME
 
@@ -64,11 +64,19 @@ def engine() -> LoadingEngine:
 
 @pytest.fixture
 def node(engine: LoadingEngine, codec: Codec, base: BaseModel, tmp_path: Path) -> Node:
-    return Node(Speaker(engine, codec, base), Store(tmp_path / "store"), 2, allows_unproven=True)
+    return Node(
+        Speaker(engine, codec, base), open_store(tmp_path / "store"), 2, allows_unproven=True
+    )
+
+
+def point(node: Node, voice: str, name: str) -> None:
+    """Let a name mean a bundle that nobody has tried."""
+    seen = node.store.see(voice)
+    node.store.move(seen, "publish", seen.pointer.published(name))
 
 
 async def say(node: Node, voice: str) -> int:
-    async with aclosing(node.speak("Hello.", node.find(voice))) as chunks:
+    async with aclosing(node.speak("Hello.", node.find(voice).voice)) as chunks:
         return sum([len(chunk.samples) async for chunk in chunks])
 
 
@@ -79,7 +87,7 @@ async def test_a_published_voice_is_resident_before_its_name_means_it(
         node.find("a")
     accepted = await node.accept(voice_bundle("a").path)
     assert engine.loaded == ["a"]
-    assert node.store.current("a") == accepted.name
+    assert node.store.pointer("a").current == accepted.name
     assert await say(node, "a") == 4096
     assert engine.loaded == ["a"]
 
@@ -90,7 +98,7 @@ async def test_a_voice_that_does_not_speak_is_not_pointed_at(
     engine.broken = {"a"}
     with pytest.raises(EngineError, match="does not fit"):
         await node.accept(voice_bundle("a").path)
-    assert node.store.current("a") is None
+    assert node.store.pointer("a").current is None
 
 
 async def test_the_voice_that_was_idle_longest_makes_room(
@@ -110,11 +118,11 @@ async def test_a_voice_that_speaks_is_not_sent_away(
 ) -> None:
     for voice in "abc":
         await node.accept(voice_bundle(voice).path)
-    async with aclosing(node.speak("Hello.", node.find("b"))) as b:
+    async with aclosing(node.speak("Hello.", node.find("b").voice)) as b:
         await anext(b)
         await say(node, "a")
         assert engine.loaded == ["b", "a"]
-        async with aclosing(node.speak("Hello.", node.find("a"))) as a:
+        async with aclosing(node.speak("Hello.", node.find("a").voice)) as a:
             await anext(a)
             with pytest.raises(Busy, match="all 2 adapter slots are speaking"):
                 await say(node, "c")
@@ -137,34 +145,119 @@ async def test_a_rollback_to_a_voice_that_does_not_speak_changes_nothing(
 ) -> None:
     first = voice_bundle("a")
     await node.accept(first.path)
-    node.store.point("a", "a@000000000000")
+    point(node, "a", "a@000000000000")
     engine.broken = {"a"}
     with pytest.raises(EngineError):
-        await node.rollback("a")
-    assert node.store.current("a") == "a@000000000000"
+        await node.move("a", "rollback")
+    assert node.store.pointer("a").current == "a@000000000000"
     engine.broken = set()
-    assert await node.rollback("a") == first.name
+    assert await node.move("a", "rollback") == first.name
 
 
 async def test_a_rollback_to_a_voice_of_another_base_changes_nothing(
     node: Node, voice_bundle: Maker, run_dir: RunDir, tmp_path: Path
 ) -> None:
     foreign = node.store.add(made(run_dir, tmp_path / "foreign", "a", base_digest="0" * 64))
-    node.store.point("a", foreign.name)
+    point(node, "a", foreign.name)
     current = await node.accept(voice_bundle("a").path)
     with pytest.raises(ArtifactError, match="was trained on"):
-        await node.rollback("a")
-    assert node.store.current("a") == current.name
+        await node.move("a", "rollback")
+    assert node.store.pointer("a").current == current.name
 
 
 async def test_a_bundle_that_was_altered_in_the_store_is_listed_but_not_spoken(
     node: Node, voice_bundle: Maker
 ) -> None:
     stored = node.store.add(voice_bundle("a"))
-    node.store.point("a", stored.name)
+    point(node, "a", stored.name)
     (stored.path / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ArtifactError, match="publish again"):
         node.find("a")
     # Published again, it is mended.
     await node.accept(voice_bundle("a").path)
     assert await say(node, "a") == 4096
+
+
+async def canaried(node: Node, run: RunDir, folder: Path, share: float) -> tuple[str, str]:
+    """Voice `a` published twice, the second time as a canary; both bundles' names."""
+    first = await node.accept(made(run, folder, "a").path)
+    second = made(run, folder, "a", override_reason="newer")
+    return first.name, (await node.accept(second.path, share)).name
+
+
+async def test_a_canary_speaks_in_its_share_of_the_sessions_and_stays_in_each(
+    node: Node, run_dir: RunDir, tmp_path: Path
+) -> None:
+    first, second = await canaried(node, run_dir, tmp_path / "made", 0.5)
+    found = {str(i): node.find("a", str(i)) for i in range(100)}
+    arms = {each.arm: each.bundle for each in found.values()}
+    assert arms == {"current": first, "canary": second}
+    assert all(node.find("a", session) == each for session, each in found.items())
+    assert await node.move("a", "promote") == second
+    assert {node.find("a", session).bundle for session in found} == {second}
+
+
+async def test_a_rollback_ends_the_canary_at_once(
+    node: Node, run_dir: RunDir, tmp_path: Path
+) -> None:
+    first, second = await canaried(node, run_dir, tmp_path / "made", 1.0)
+    assert node.find("a", "s").bundle == second
+    assert await node.move("a", "rollback", "jane", "it hisses") == first
+    assert node.find("a", "s").bundle == first
+    assert node.store.see("a").moves[-1].why == "it hisses"
+
+
+async def test_a_canary_that_cannot_be_read_leaves_its_sessions_to_the_current_bundle(
+    node: Node, run_dir: RunDir, tmp_path: Path
+) -> None:
+    first = await node.accept(made(run_dir, tmp_path / "made", "a").path)
+    seen = node.store.see("a")
+    node.store.move(seen, "canary", seen.pointer.with_canary("a@000000000000", 1.0))
+    found = node.find("a", "s")
+    assert (found.bundle, found.arm) == (first.name, "current")
+
+
+async def test_a_promotion_of_a_canary_that_does_not_speak_changes_nothing(
+    node: Node, engine: LoadingEngine, run_dir: RunDir, tmp_path: Path
+) -> None:
+    first, _ = await canaried(node, run_dir, tmp_path / "made", 0.0)
+    engine.broken = {"a"}
+    with pytest.raises(EngineError):
+        await node.move("a", "promote")
+    assert node.store.pointer("a").current == first
+
+
+async def test_a_voice_that_was_published_meanwhile_is_not_published_over(
+    node: Node, engine: LoadingEngine, voice_bundle: Maker, run_dir: RunDir, tmp_path: Path
+) -> None:
+    """Somebody else moves the pointer while the new bundle is made to speak."""
+    await node.accept(voice_bundle("a").path)
+
+    async def generate(request: Request) -> AsyncGenerator[Delta, None]:
+        if node.store.pointer("a").current != "a@000000000000":
+            point(node, "a", "a@000000000000")
+        yield Delta(FRAME)
+        yield Delta(FRAME, "length")
+
+    engine.generate = generate  # type: ignore[method-assign]
+    newer = made(run_dir, tmp_path / "newer", "a", override_reason="newer")
+    with pytest.raises(Busy, match=r"voice 'a' was moved meanwhile by .*nothing was changed"):
+        await node.accept(newer.path)
+    assert node.store.pointer("a").current == "a@000000000000"
+
+
+async def test_an_unpublished_voice_is_unknown_and_a_forgotten_one_is_deleted(
+    node: Node, voice_bundle: Maker
+) -> None:
+    accepted = await node.accept(voice_bundle("a").path)
+    await node.unpublish("a", forget=False)
+    with pytest.raises(UnknownVoice):
+        node.find("a")
+    assert node.store.read(accepted.name).name == accepted.name
+    await node.accept(voice_bundle("a").path)
+    async with aclosing(node.speak("Hello.", node.find("a").voice)) as chunks:
+        await anext(chunks)
+        await node.unpublish("a", forget=True)
+        assert sum([len(chunk.samples) async for chunk in chunks]) > 0, "it speaks to the end"
+    with pytest.raises(ArtifactError):
+        node.store.read(accepted.name)

@@ -1,7 +1,6 @@
 """What a node tells others about where it is must lead to it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from orpheus_clone.serve.run import Settings, check_reachable
 HERE = Settings(
     host="127.0.0.1",
     port=0,
-    store=Path("voices"),
+    store="voices",
     engine="hf",
     max_adapters=1,
     allows_unproven=False,

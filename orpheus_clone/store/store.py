@@ -1,0 +1,134 @@
+"""Bundles and pointers, above whatever they are kept in."""
+
+import getpass
+import shutil
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orpheus_clone import bundle, layout, models
+from orpheus_clone.bundle import Bundle, VoiceCard
+from orpheus_clone.errors import ArtifactError, Busy
+from orpheus_clone.store import pointer
+from orpheus_clone.store.objects import LARGEST_LOG, Objects
+from orpheus_clone.store.pointer import Did, Move, Pointer
+
+_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A pointer as somebody read it, who may move it from there."""
+
+    moves: tuple[Move, ...]
+    version: str | None
+    pointer: Pointer
+
+
+@dataclass(frozen=True)
+class Store:
+    """Bundles and pointers."""
+
+    objects: Objects
+
+    def add(self, source: Bundle) -> Bundle:
+        """Copy a bundle in, if it is not there yet, or not whole; returns the stored one."""
+        with suppress(ArtifactError):  # not there, or altered: copy it in
+            return self.read(source.name)
+        files = {name: (source.path / name).read_bytes() for name in bundle.FILES}
+        self.objects.add(f"bundles/{source.name}", files)
+        return self.read(source.name)
+
+    def read(self, name: str) -> Bundle:
+        """A stored bundle, verified; from a cloud it is fetched once and kept in the cache."""
+        if self.objects.root is not None:
+            return bundle.read(self.objects.root / "bundles" / name)
+        kept = _kept(name)
+        with suppress(ArtifactError):
+            return bundle.read(kept)
+        with layout.atomic_dir(kept) as temporary:
+            for file, most in bundle.LARGEST.items():
+                stored = self.objects.read(f"bundles/{name}/{file}", most)
+                if stored is None:
+                    raise ArtifactError(f"{self.objects.place}: bundle {name} has no {file}")
+                (temporary / file).write_bytes(stored.data)
+        return bundle.read(kept)
+
+    def card(self, name: str) -> VoiceCard:
+        """What a stored bundle says of itself, for a list: its weights are not looked at."""
+        key = f"bundles/{name}/{bundle.VOICE_FILE}"
+        stored = self.objects.read(key, bundle.LARGEST[bundle.VOICE_FILE])
+        if stored is None:
+            raise ArtifactError(f"{self.objects.place}/{key} is missing; publish the voice again")
+        return bundle.parse_card(stored.data, f"{self.objects.place}/{key}")
+
+    def voices(self) -> list[str]:
+        """The names that mean something, or have a canary, sorted."""
+        found = [name.removesuffix(_SUFFIX) for name in self.objects.names("voices")]
+        known = [name for name in found if layout.VOICE_NAME.fullmatch(name)]
+        return [name for name in known if self.pointer(name) != Pointer(name)]
+
+    def pointer(self, voice: str) -> Pointer:
+        """What a voice's name means."""
+        return self.see(voice).pointer
+
+    def see(self, voice: str) -> Seen:
+        """A voice's pointer with all its moves."""
+        key = _key(voice)
+        stored = self.objects.read(key, LARGEST_LOG)
+        if stored is None:
+            return Seen((), None, Pointer(voice))
+        moves = pointer.parse(stored.data, f"{self.objects.place}/{key}")
+        last = moves[-1].pointer if moves else Pointer(voice)
+        return Seen(moves, stored.version, last)
+
+    def move(
+        self, seen: Seen, did: Did, to: Pointer, by: str | None = None, why: str | None = None
+    ) -> Pointer:
+        """Make a name mean `to`; Busy if it is no longer what the caller has `seen`."""
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        move = Move(at, _plain(by) or whoever(), did, _plain(why), to)
+        data = pointer.dump((*seen.moves, move))
+        if self.objects.swap(_key(to.voice), data, seen.version):
+            return to
+        now = self.objects.read(_key(to.voice), LARGEST_LOG)
+        if now is not None and now.data == data:  # an answer was lost, and the swap sent again
+            return to
+        last = self.see(to.voice).moves[-1:]
+        who = f"{last[0].by} at {last[0].at} ({last[0].did})" if last else "somebody"
+        raise Busy(
+            f"voice {to.voice!r} was moved meanwhile by {who}, and nothing was changed; see "
+            f"voices --history {to.voice}, and run the same command again if it is still meant"
+        )
+
+    def forget(self, voice: str) -> None:
+        """Remove every bundle of a voice, from this machine's cache too; its log stays."""
+        for name in self.objects.names("bundles"):
+            if name.partition("@")[0] == voice:
+                self.objects.remove(f"bundles/{name}")
+                shutil.rmtree(_kept(name), ignore_errors=True)
+
+
+def whoever() -> str:
+    """user@host of this process, for the log."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _kept(name: str) -> Path:
+    """Where a bundle from a cloud is kept on this machine."""
+    return models.cache_dir() / "bundles" / name
+
+
+def _plain(text: str | None) -> str | None:
+    """A text that can be written down, whatever a command line held."""
+    return text.encode("utf-8", "replace").decode() if text else None
+
+
+def _key(voice: str) -> str:
+    return f"voices/{layout.checked_voice_name(voice)}{_SUFFIX}"
