@@ -92,6 +92,11 @@ class Script:
         """Whether all was taken, and no more will come."""
         return self._is_ended and not self._ready
 
+    @property
+    def held(self) -> int:
+        """Characters that were written and not taken yet."""
+        return len(self._tail) + sum(map(len, self._ready))
+
     def take(self) -> str | None:
         """The next utterance, if one is to be spoken now."""
         may_speak = self._is_speaking or self._flushed or len(self._ready) >= self._start

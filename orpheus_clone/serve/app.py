@@ -2,6 +2,9 @@
 
     POST /v1/audio/speech            sound (OpenAI's interface)          openai.py
     GET  /v1/models                  the base model                      openai.py
+    POST /v1/text-to-speech/{voice}  sound (ElevenLabs' interface)       elevenlabs.py
+    WS   …/stream-input …/multi-stream-input                             elevenlabs.py
+    GET  /v1/voices                  their names                         elevenlabs.py
     GET  /v1/audio/voices            what can be spoken with             voices.py
     POST /v1/voices/{bundle}         publish: a tar of a bundle          releases.py
     POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
@@ -20,19 +23,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from orpheus_clone.errors import (
-    ArtifactError,
-    DataError,
-    EngineError,
-    OrpheusCloneError,
-    UnknownVoice,
-)
-from orpheus_clone.serve import openai, releases, voices
+from orpheus_clone.errors import OrpheusCloneError
+from orpheus_clone.serve import elevenlabs, openai, refusals, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
-
-RETRY_AFTER_SECONDS = 2
 
 
 def create_app(service: Service) -> FastAPI:
@@ -47,19 +42,19 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="orpheus-clone", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, keys=service.keys)
     app.include_router(openai.routes(service, proxy))
+    app.include_router(elevenlabs.routes(service, proxy))
     app.include_router(voices.routes(service))
     app.include_router(releases.routes(service, proxy))
 
     @app.exception_handler(OrpheusCloneError)
     async def deliberate(_: Request, error: OrpheusCloneError) -> JSONResponse:
-        status = _status(error)
         service.metrics.rejected.labels(type(error).__name__).inc()
-        return _error(status, str(error), type(error).__name__)
+        return refusals.of(error)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
         service.metrics.rejected.labels(str(error.status_code)).inc()
-        answer = _error(error.status_code, str(error.detail), "invalid_request_error")
+        answer = refusals.answer(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer
 
@@ -67,7 +62,7 @@ def create_app(service: Service) -> FastAPI:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         service.metrics.rejected.labels("400").inc()
         said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
-        return _error(400, said, "invalid_request_error")
+        return refusals.answer(400, said)
 
     @app.get("/livez")
     async def livez() -> Response:
@@ -88,18 +83,7 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def _status(error: OrpheusCloneError) -> int:
-    by_kind = ((UnknownVoice, 404), (DataError, 400), (ArtifactError, 409), (EngineError, 503))
-    return next((status for kind, status in by_kind if isinstance(error, kind)), 500)
-
-
-def _error(status: int, message: str, kind: str) -> JSONResponse:
-    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
-    body = {"error": {"message": message, "type": kind, "code": status}}
-    return JSONResponse(body, status, headers)
-
-
 def _health(service: Service) -> Response:
     if service.node.is_alive():
         return JSONResponse({"status": "ok"})
-    return _error(503, "the engine's process is gone; restart this node", "EngineDead")
+    return refusals.answer(503, "the engine's process is gone; restart this node", "EngineDead")

@@ -1,6 +1,7 @@
 """What is checked before anything of a request is read: its key, and how much it sends.
 
-The framework reads a whole body before it asks who is there, so both are checked outside of it.
+The framework reads a whole body before it asks who is there, so both are checked outside of it. A
+socket is refused before it is accepted; its messages have limits of their own.
 """
 
 from fastapi import HTTPException
@@ -8,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orpheus_clone import bundle
+from orpheus_clone.serve import refusals
 from orpheus_clone.serve.auth import Keys
 
 GUARDED = "/v1/"
@@ -27,14 +29,18 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
-        if scope["type"] != "http" or not scope["path"].startswith(GUARDED):
+        if scope["type"] == "lifespan" or not scope["path"].startswith(GUARDED):
             await self._app(scope, receive, send)
             return
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        if not self._keys.accept(headers.get("authorization")):
-            await _refusal(401, "a key is wanted: Authorization: Bearer KEY")(scope, receive, send)
+        if not self._keys.accept(_authorization(headers)):
+            wanted = "a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY"
+            await _refusal(401, wanted)(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
             return
         limit = LARGEST_BUNDLE if scope["path"].startswith(_BUNDLES) else LARGEST_BODY
         length = headers.get("content-length", "0")
@@ -42,6 +48,13 @@ class Gate:
             await _refusal(413, f"a request here has at most {limit} bytes")(scope, receive, send)
             return
         await self._app(scope, _counted(receive, limit), send)
+
+
+def _authorization(headers: dict[str, str]) -> str | None:
+    """The key as OpenAI's clients send it, or as ElevenLabs' do."""
+    if "xi-api-key" in headers and "authorization" not in headers:
+        return f"Bearer {headers['xi-api-key']}"
+    return headers.get("authorization")
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
@@ -60,5 +73,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 def _refusal(status: int, message: str) -> JSONResponse:
-    body = {"error": {"message": message, "type": "invalid_request_error", "code": status}}
-    return JSONResponse(body, status, {"www-authenticate": "Bearer"} if status == 401 else None)
+    refusal = refusals.answer(status, message)
+    if status == 401:
+        refusal.headers["www-authenticate"] = "Bearer"
+    return refusal

@@ -17,6 +17,7 @@ from pathlib import Path
 from orpheus_clone import bundle
 from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
 from orpheus_clone.errors import ArtifactError, Busy, EngineDead, EngineError, UnknownVoice
+from orpheus_clone.script import Script
 from orpheus_clone.serve.pointers import Pointers
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from orpheus_clone.store import Pointer, Seen, Store
@@ -128,7 +129,7 @@ class Node:
         if forget:
             await asyncio.to_thread(self.store.forget, voice)
 
-    async def speak(self, text: str, voice: Voice) -> AsyncGenerator[Chunk, None]:
+    async def speak(self, text: str | Script, voice: Voice) -> AsyncGenerator[Chunk, None]:
         """Sound of `text` as it comes."""
         async with self._in_use(voice.adapter), aclosing(self.speaker.speak(text, voice)) as chunks:
             async for chunk in chunks:

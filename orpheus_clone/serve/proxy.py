@@ -23,7 +23,15 @@ SESSION = "x-orpheus-clone-session"
 """Names a client's session: its requests go to one side of a canary."""
 BUNDLE = "x-orpheus-clone-bundle"
 """Of an answer: which bundle spoke."""
-_FORWARDED = ("authorization", "content-type", "accept", "traceparent", "tracestate", SESSION)
+_FORWARDED = (
+    "authorization",
+    "xi-api-key",
+    "content-type",
+    "accept",
+    "traceparent",
+    "tracestate",
+    SESSION,
+)
 _RETURNED = ("content-type", "x-orpheus-clone-node", BUNDLE, "retry-after")
 
 

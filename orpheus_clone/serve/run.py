@@ -35,6 +35,8 @@ from orpheus_clone.store import open_store
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30
+STALL_SECONDS = 30
+"""A connection that takes no byte for so long is dropped; `limits` says the same of sockets."""
 WATCH_SECONDS = 0.25
 
 
@@ -112,6 +114,8 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # so that who reads nothing does not stay for hours
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
     try:
         listening.bind((host, port))
         listening.listen(128)
@@ -171,13 +175,26 @@ async def _watched(engine: Engine, membership: Membership) -> AsyncGenerator[Non
 @contextlib.asynccontextmanager
 async def answering(service: Service, listening: socket.socket) -> AsyncGenerator[None, None]:
     """A server in this process for the length of the block; signals are not its business."""
-    server = _DeafServer(uvicorn.Config(create_app(service), log_level="warning"))
+    server = _DeafServer(_config(service))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
     finally:
         server.should_exit = True
         await task
+
+
+def _config(service: Service) -> uvicorn.Config:
+    """What the server beneath allows; sound is not compressed a second time."""
+    return uvicorn.Config(
+        create_app(service),
+        log_level="warning",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        h11_max_incomplete_event_size=64 * 1024,
+        ws="websockets-sansio",
+        ws_max_size=service.limits.frame_bytes,
+        ws_per_message_deflate=False,
+    )
 
 
 class _DeafServer(uvicorn.Server):
@@ -193,13 +210,7 @@ class _Server(uvicorn.Server):
     """uvicorn that says when it has started."""
 
     def __init__(self, service: Service, started: Callable[[], None]) -> None:
-        config = uvicorn.Config(
-            create_app(service),
-            log_level="warning",
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-        super().__init__(config)
+        super().__init__(_config(service))
         self._say_started = started
 
     @contextlib.contextmanager

@@ -4,15 +4,17 @@ from dataclasses import dataclass, field
 
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.node import Node
 
 
 @dataclass(frozen=True)
 class Service:
-    """A node, its place in the cluster, its keys and its figures."""
+    """A node, its place in the cluster, its keys, its figures and its limits."""
 
     node: Node
     membership: Membership
     keys: Keys
     metrics: Metrics = field(default_factory=Metrics)
+    limits: Limits = field(default_factory=Limits)

@@ -1,9 +1,12 @@
-"""Streaming answers that stop the work behind them when the client hangs up."""
+"""Streaming answers that stop the work behind them when the client hangs up, or reads nothing."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from orpheus_clone.serve.limits import Limits
 
 
 class ClosingResponse(StreamingResponse):
@@ -16,13 +19,21 @@ class ClosingResponse(StreamingResponse):
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
+        stall_s: float = Limits.write_stall_seconds,
     ) -> None:
+        """A client that takes nothing for `stall_s` is left, its answer unfinished."""
         super().__init__(body, status_code, headers, media_type)
         self._body = body
+        self._stall_s = stall_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the body; see the class."""
+
+        async def send_soon(message: Message) -> None:
+            async with asyncio.timeout(self._stall_s):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_soon)
         finally:
             await self._body.aclose()

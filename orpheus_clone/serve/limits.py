@@ -1,0 +1,50 @@
+"""What a socket may ask of a node: the limits, and how they are kept.
+
+The first message of every socket publishes them, so that no client has to find them out.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+FRAME_BYTES = 64 * 2**10
+"""Of a message to a node; the server beneath closes the socket with 1009 beyond it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one socket; what is not limited is how much is said in all."""
+
+    frame_bytes: int = FRAME_BYTES
+    buffer_characters: int = 8000
+    """Of a context: written and not spoken yet."""
+    control_messages_per_second: int = 20
+    """Messages that bring no text, broken ones too; so many may come at once."""
+    contexts: int = 32
+    """Open at a time; ElevenLabs' five are too few for a caller who interrupts."""
+    idle_seconds: float = 180.0
+    """The longest `inactivity_timeout`: without a message and without sound."""
+    write_stall_seconds: float = 30.0
+    """A client that reads nothing for so long is left."""
+
+    def published(self) -> dict[str, float]:
+        """What the first message says of them."""
+        return asdict(self)
+
+
+class Rate:
+    """So many a second, and so many at once."""
+
+    def __init__(self, per_second: int, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds."""
+        self._most, self._left = per_second, float(per_second)
+        self._clock, self._seen = clock, clock()
+
+    def allows(self) -> bool:
+        """Whether one more is within the rate; it counts if it is."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._seen) * self._most)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

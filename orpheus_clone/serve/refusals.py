@@ -1,0 +1,37 @@
+"""Errors as a client gets them: OpenAI's shape, {"error": {"message", "type", "code"}}.
+
+The same answer refuses a request and, before it is accepted, a socket.
+"""
+
+from fastapi.responses import JSONResponse
+from starlette.websockets import WebSocket
+
+from orpheus_clone.errors import (
+    ArtifactError,
+    DataError,
+    EngineError,
+    OrpheusCloneError,
+    UnknownVoice,
+)
+
+RETRY_AFTER_SECONDS = 2
+
+_BY_KIND = ((UnknownVoice, 404), (DataError, 400), (ArtifactError, 409), (EngineError, 503))
+
+
+def of(error: OrpheusCloneError) -> JSONResponse:
+    """What a deliberate error is answered with."""
+    status = next((status for kind, status in _BY_KIND if isinstance(error, kind)), 500)
+    return answer(status, str(error), type(error).__name__)
+
+
+def answer(status: int, message: str, kind: str = "invalid_request_error") -> JSONResponse:
+    """An error; with 503 comes when to try again."""
+    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    body = {"error": {"message": message, "type": kind, "code": status}}
+    return JSONResponse(body, status, headers)
+
+
+async def deny(socket: WebSocket, refusal: JSONResponse) -> None:
+    """Answer a handshake with an error instead of accepting it."""
+    await socket.send_denial_response(refusal)

@@ -1,0 +1,62 @@
+"""What every protocol does with a text: find the voice, let it speak, count what it says."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from orpheus_clone.errors import EngineError
+from orpheus_clone.serve.metrics import Metrics
+from orpheus_clone.serve.node import Found
+from orpheus_clone.serve.service import Service
+from orpheus_clone.speech import Chunk
+from orpheus_clone.tokens import SAMPLE_RATE
+
+
+async def find(service: Service, voice: str, session: str | None) -> Found:
+    """Who speaks as `voice` in a client's session; a request that names none is one of its own."""
+    return await asyncio.to_thread(service.node.find, voice, session or uuid.uuid4().hex)
+
+
+async def begin(
+    service: Service, found: Found, text: str, began: float
+) -> AsyncGenerator[Chunk, None]:
+    """Sound of a text that is all there, once the first of it is.
+
+    So what goes wrong before that is still an answer with a status of its own.
+    """
+    service.node.speaker.script(text)
+    spoken = service.node.speak(text, found.voice)
+    chunks = counted(spoken, service.metrics, found, lambda: began)
+    first = await anext(chunks, None)
+    if first is None:
+        raise EngineError("the engine made no sound")
+    return _chain(first, chunks)
+
+
+async def _chain(first: Chunk, rest: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def counted(
+    chunks: AsyncGenerator[Chunk, None],
+    metrics: Metrics,
+    found: Found,
+    began: Callable[[], float],
+) -> AsyncGenerator[Chunk, None]:
+    """The same chunks, counted; `began` is when the first of the text was there to be spoken."""
+    has_sounded = False
+    with metrics.sessions.track_inprogress(), metrics.voice(found.bundle, found.arm) as ended:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if len(chunk.samples) and not has_sounded:
+                    has_sounded = True
+                    metrics.first_audio.observe(time.perf_counter() - began())
+                metrics.audio.inc(len(chunk.samples) / SAMPLE_RATE)
+                if chunk.finish is not None:
+                    ended(chunk.finish)
+                yield chunk
