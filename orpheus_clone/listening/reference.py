@@ -8,6 +8,7 @@ train writes it, so that a run can be evaluated where its corpus is not. The cli
 no epoch has learnt them. Pace and pitch are of the whole corpus.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from orpheus_clone.manifest import Clip
 from orpheus_clone.tokens import SAMPLE_RATE
 
 MOST_CLIPS = 24
-"""Enough for a mean of the voice: of 24 clips its cosine to that of 100 is over 0.99."""
+"""Enough for a mean voice: of as many of Allison Smith's short prompts its cosine to that of 100
+others is 0.96, of 12 it is 0.95, of 6 0.91."""
 PACED_CLIPS = 100
 """As many, spread over the corpus, tell how fast somebody speaks."""
 FILE = "reference.json"
@@ -61,7 +63,7 @@ def write(data: PreparedDir, run: RunDir) -> None:
         rows = []
         for number, clip in enumerate(held, start=1):
             file = f"{number:03}.flac"
-            audio.write(folder / file, _samples(data, clip))
+            shutil.copyfile(_file(data, clip), folder / file)
             rows.append({"file": file, "id": clip.id, "text": clip.text, "seconds": clip.seconds})
         reference = {
             "language": data.stamp().language,
@@ -117,9 +119,16 @@ def speech_s(samples: Waveform) -> float | None:
 
 def _samples(data: PreparedDir, clip: Clip) -> Waveform:
     try:
-        return audio.read(data.audio / f"{clip.key}.flac")
+        return audio.read(_file(data, clip))
     except AudioError as error:
         raise ArtifactError(f"{error}; run prepare again") from None
+
+
+def _file(data: PreparedDir, clip: Clip) -> Path:
+    path = data.audio / f"{clip.key}.flac"
+    if not path.is_file():
+        raise ArtifactError(f"{path}: the clip's audio is missing; run prepare again")
+    return path
 
 
 def _spread(clips: Sequence[Clip], most: int) -> list[Clip]:
