@@ -28,6 +28,7 @@ class RunningNode:
     process: subprocess.Popen[bytes]
     log: Path
     openai: OpenAI
+    store: Path
     key: str | None = None
 
     @property
@@ -42,12 +43,12 @@ class RunningNode:
 
     def speak(self, text: str, voice: str, **more: object) -> httpx.Response:
         """The bare request, for what OpenAI's client would not send."""
-        body = {"model": "nano", "input": text, "voice": voice, **more}
+        body = {"model": "nano", "input": text, "voice": voice, "response_format": "wav", **more}
         return httpx.post(f"{self.url}/v1/audio/speech", json=body, timeout=120)
 
     def figure(self, name: str) -> float:
         """A figure of /metrics."""
-        found = re.search(rf"^{name} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
         assert found is not None, name
         return float(found.group(1))
 
@@ -67,7 +68,8 @@ def running(
     key: str | None = None,
 ) -> Iterator[RunningNode]:
     """A node of nano on a free port; stopped at the end, if it still runs."""
-    where = ["--base", "nano", "--port", "0", "--store", str(store or folder / "store")]
+    store = store or folder / "store"
+    where = ["--base", "nano", "--port", "0", "--store", str(store)]
     how = ["--engine", engine, "--json"]
     log = folder / "node.log"
     with log.open("wb") as errors:
@@ -84,7 +86,7 @@ def running(
             assert line, log.read_text(encoding="utf-8")
             url = str(json.loads(line)["url"])
             with OpenAI(base_url=f"{url}/v1", api_key=key or "none", max_retries=0) as openai:
-                yield RunningNode(url, process, log, openai, key)
+                yield RunningNode(url, process, log, openai, store, key)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
