@@ -20,7 +20,7 @@ from tests.commands import run
 from tests.conftest import UNJUDGED
 from tests.waiting import eventually
 
-NAMES = "prepare train eval publish rollback serve say clone voices models doctor bench"
+NAMES = "prepare train eval publish promote rollback unpublish serve say clone voices models doctor bench"
 UNJUDGING = [part for setting in UNJUDGED for part in ("--set", setting)]
 COMMANDS = [[], *([name] for name in NAMES.split(" ")), ["models", "get"]]
 HEAVY = ("torch", "transformers", "numpy", "httpx", "fastapi", "vllm", "datasets")
@@ -270,6 +270,7 @@ def test_eval_gives_the_verdict_and_ends_with_1_when_a_gate_fails(
 ) -> None:
     copy = Path(shutil.copytree(run_dir.root, tmp_path / "run"))
     cheap = ["prompts=1", "concurrency=1", "max_seconds=0.2", "speed_target=cpu"]
+    cheap += ["sweep=[]", "adapters=1"]
     cheap.append("gates.stream_rate_min=1e9")
     settings = [word for override in cheap for word in ("--set", f"eval.{override}")]
     failing = run("eval", str(copy), "--engine", "hf", *settings, "--json")

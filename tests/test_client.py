@@ -16,6 +16,7 @@ from orpheus_clone import bundle, client
 from orpheus_clone.client import NodeClient
 from orpheus_clone.errors import (
     ArtifactError,
+    Busy,
     NodeError,
     OrpheusCloneError,
     RecipeError,
@@ -89,6 +90,7 @@ def test_an_error_that_is_no_json_is_shown(body: bytes = b"<html>bad gateway</ht
         (400, "TextError", TextError),
         (409, "ArtifactError", ArtifactError),
         (503, "ArtifactError", NodeError),
+        (503, "Busy", Busy),
         (400, "invalid_request_error", NodeError),
         (400, "annotations", NodeError),
     ],

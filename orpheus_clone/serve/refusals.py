@@ -11,12 +11,19 @@ from orpheus_clone.errors import (
     DataError,
     EngineError,
     OrpheusCloneError,
+    RecipeError,
     UnknownVoice,
 )
 
 RETRY_AFTER_SECONDS = 2
 
-_BY_KIND = ((UnknownVoice, 404), (DataError, 400), (ArtifactError, 409), (EngineError, 503))
+_BY_KIND = (
+    (UnknownVoice, 404),
+    (DataError, 400),
+    (RecipeError, 400),
+    (ArtifactError, 409),
+    (EngineError, 503),
+)
 
 
 def of(error: OrpheusCloneError) -> JSONResponse:

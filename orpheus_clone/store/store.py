@@ -88,7 +88,7 @@ class Store:
         self, seen: Seen, did: Did, to: Pointer, by: str | None = None, why: str | None = None
     ) -> Pointer:
         """Make a name mean `to`; Busy if it is no longer what the caller has `seen`."""
-        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        at = datetime.now(UTC).isoformat(timespec="seconds")
         move = Move(at, _plain(by) or whoever(), did, _plain(why), to)
         data = pointer.dump((*seen.moves, move))
         if self.objects.swap(_key(to.voice), data, seen.version):
