@@ -1,8 +1,9 @@
-"""nano's base: a small Llama that stores the rows it uses, and its three losses.
+"""nano's base: a small Llama that stores the rows it uses, and its losses.
 
 the slot is known        `audio_loss`: each slot's loss is over its own 4096 ids (and the stop
                          id in slot 0), as the engine's slot mask decodes; `full_loss`: one
                          position in eight takes it over every id, so that slots are told apart
+what is said is known    `Base.naming_loss`: a middle layer's states tell the word being said
 codes have neighbours    `start_from_codec`: an id's embedding starts as a rotation of its
                          codeword in the codec
 text is read in order    `Base.guide_loss`: one head of two layers is pulled to the word that is
@@ -47,6 +48,8 @@ _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 FULL_SHARE = 1 / 8
 GUIDE_LAYERS = (1, 3)
 """Of both, the first head."""
+NAMING_LAYER = 4
+"""Where it begins, the word that is being said is known."""
 LEVELS = (0, 1, 2, 2, 1, 2, 2)
 """Which of the codec's codebooks a slot's codes are from."""
 SLOT_WEIGHTS = (2.0, 1.0, 0.5, 0.5, 1.0, 0.5, 0.5)
@@ -67,7 +70,7 @@ class Base(nn.Module):
         row_of[self.ids] = torch.arange(len(used_ids))
         self.row_of: Tensor
         self.register_buffer("row_of", row_of, persistent=False)
-        for layer in GUIDE_LAYERS:
+        for layer in (*GUIDE_LAYERS, NAMING_LAYER):
             guide: Any = self.body.layers[layer].self_attn
             guide.register_forward_pre_hook(self._see, with_kwargs=True)
         self._seen: dict[nn.Module, tuple[Tensor, tuple[Tensor, Tensor]]] = {}
@@ -103,6 +106,15 @@ class Base(nn.Module):
                 losses.append(-here.logsumexp(-1).mean())
         return torch.stack(losses).mean()
 
+    def naming_loss(self, rows: list[Row]) -> Tensor:
+        """Cross-entropy, over the ids of text, of the word that is said at each id of sound."""
+        attention: Any = self.body.layers[NAMING_LAYER].self_attn
+        hidden = said(self._seen[attention][0], rows)
+        named = [np.array(row.prompt)[row.text + row.first_of_word()][row.saying] for row in rows]
+        target = self.row_of[torch.from_numpy(np.concatenate(named)).to(hidden.device)]
+        words = self.table.weight[: int((self.ids < tokens.BEGIN_OF_TEXT).sum())]
+        return functional.cross_entropy((hidden @ words.T).float(), target)
+
     def _see(self, attention: nn.Module, _: Any, kwargs: dict[str, Any]) -> None:
         self._seen[attention] = kwargs["hidden_states"], kwargs["position_embeddings"]
 
@@ -122,11 +134,14 @@ def start_from_codec(base: Base, codec: Path) -> None:
         rows.add_(0.05 * torch.randn(hidden))
 
 
+def said(states: Tensor, rows: list[Row]) -> Tensor:
+    """(rows, length, hidden) to (ids, hidden), of the states that ids of sound are told from."""
+    return torch.cat([h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)])
+
+
 def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, Tensor]:
     """By slot, each (7,): the sum of the cross-entropies in nats, and of how many ids."""
-    hidden = torch.cat(
-        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
-    )
+    hidden = said(states, rows)
     wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
     slots = torch.cat([torch.arange(len(r.audio)) % tokens.FRAME for r in rows]).to(hidden.device)
     sums = []
@@ -145,9 +160,7 @@ def audio_loss(base: Base, states: Tensor, rows: list[Row]) -> tuple[Tensor, Ten
 
 def full_loss(base: Base, states: Tensor, rows: list[Row]) -> Tensor:
     """Cross-entropy over every id at one position in eight; the unused ids count as one row."""
-    hidden = torch.cat(
-        [h[len(r.prompt) - 1 : len(r) - 1] for h, r in zip(states, rows, strict=True)]
-    )
+    hidden = said(states, rows)
     wanted = torch.tensor([i for r in rows for i in r.audio], device=hidden.device)
     chosen = torch.rand(len(wanted), device=hidden.device) < FULL_SHARE
     logits = (hidden[chosen] @ base.table.weight.T).float()

@@ -33,6 +33,10 @@ class Row:
     """The word that is said at each id of `audio`: before the first word, that; then one more."""
     words: int
 
+    def first_of_word(self) -> NDArray[np.int64]:
+        """Of each word, which of the text's ids is its first."""
+        return np.searchsorted(self.word_of, np.arange(self.words))
+
     def __len__(self) -> int:
         return len(self.prompt) + len(self.audio)
 
@@ -45,7 +49,7 @@ def rows_of(spoken: list[Spoken], tokenizer: Tokenizer) -> list[Row]:
         audio = [*tokens.codes_to_tokens(clip.codes.astype(np.int64)), tokens.END_OF_SPEECH]
         last = len(prompt) - len(tokens.PROMPT_TAIL)
         first = len(tokenizer.encode(f"{clip.voice}:").ids) + len(tokens.PROMPT_HEAD)
-        pieces = [tokenizer.id_to_token(i) for i in prompt[first:last]]
+        pieces = [tokenizer.id_to_token(i) or "" for i in prompt[first:last]]
         # A word begins where its first letter is written with the space before it.
         word_of = np.cumsum([piece.startswith("Ġ") for piece in pieces]) - 1
         words = len(clip.starts)

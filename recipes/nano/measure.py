@@ -155,7 +155,9 @@ async def _speak(
         if voice.adapter is not None:
             await engine.load(voice.adapter)
         speaker = Speaker(engine, Codec(base.codec_path), base)
-        spoken = await speak_all(speaker, voice, sentences, concurrency=4, max_seconds=MAX_SECONDS)
+        spoken = await speak_all(
+            speaker, [voice], sentences, concurrency=4, max_seconds=MAX_SECONDS
+        )
     finally:
         await engine.close()
     for number, utterance in enumerate(spoken):

@@ -5,7 +5,8 @@
 
 From an hour of one voice come as many rows as are wanted, whose text is exactly right and whose
 words follow each other in every order: what is said can only be known from the text. Every word of
-a row has its time, which base_model.py pulls attention to.
+a row has its time, which base_model.py pulls attention to. Pieces begin where frames of the codec
+do: a piece then has about the same codes wherever it is put, and is learnt the sooner.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from orpheus_clone import audio
 from orpheus_clone.audio import Waveform
-from orpheus_clone.tokens import SAMPLE_RATE
+from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
 
 EARLY_S = 0.04
 """Kokoro is heard so much before the times that its durations add up to."""
@@ -29,7 +30,9 @@ WINDOW = 120
 FADE = 120
 EDGE_S = 0.03
 """Left of the quiet before a clip's first word, and after its last, where it is joined."""
-LONGEST_PIECE = 4
+LONGEST_PIECE = 3
+FAINT = 0.0005
+"""Amplitude of the noise that stands for the quiet of a room, -66 dBFS."""
 ENDS = ".,?!;:"
 
 
@@ -82,7 +85,8 @@ def cut(voice: str, text: str, samples: Waveform, times: Sequence[Sequence[float
 
 def whole(clip: Clip) -> Row:
     """A clip as it is."""
-    return Row(clip.voice, " ".join(clip.words), clip.samples, clip.cuts[:-1])
+    row = joined([(clip, 0, len(clip.words))])
+    return Row(clip.voice, " ".join(clip.words), row.samples, row.starts)
 
 
 def span(clips: Sequence[Clip], rng: np.random.Generator) -> Row:
@@ -112,6 +116,8 @@ def joined(taken: Sequence[tuple[Clip, int, int]]) -> Row:
     starts: list[int] = []
     for clip, first, last in taken:
         begin, end = clip.cuts[first], clip.cuts[last]
+        if len(samples):
+            samples = _faded(samples, faint(FADE + (FADE - len(samples)) % FRAME_SAMPLES))
         at = max(0, len(samples) - FADE)
         starts += [at + cut - begin for cut in clip.cuts[first:last]]
         said += [*clip.words[first : last - 1], clip.words[last - 1].rstrip(ENDS)]
@@ -119,6 +125,12 @@ def joined(taken: Sequence[tuple[Clip, int, int]]) -> Row:
     clip, _, last = taken[-1]
     mark = "?" if clip.words[last - 1].endswith("?") else "."
     return Row(clip.voice, " ".join(said) + mark, samples, starts)
+
+
+def faint(length: int) -> Waveform:
+    """The quiet of a room."""
+    noise: Waveform = np.random.default_rng(length).standard_normal(length, np.float32)
+    return FAINT * noise
 
 
 def draw(clips: Sequence[Clip], count: int, most_words: int, seed: int) -> Iterator[Row]:

@@ -1,12 +1,10 @@
 """Turn the corpus into the tokens that the base model learns: an hour of speech in 590 kB.
 
-    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--takes N] [--recombined N]
+    python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--recombined N]
 
 Beside the clips as they were said it makes rows of their pieces (pieces.py). Every row gets what
-Orpheus's own stock voices have, about 600 ms of quiet room before the first word, and a tenth of a
-second after the last, by the same trim that `prepare` uses. A second take of a clip sounds the same
-and has other codes, since its speech lies elsewhere in its frames: what a small model would
-otherwise learn by heart becomes more to learn from.
+Orpheus's own stock voices have, about 600 ms of quiet room before the first word (seven frames),
+and a tenth of a second after the last.
 
     OUT.npz     codes (frames, 7) uint16 of all rows, their lengths in frames, the sample that each
                 word begins at, and voice and text as lines of JSON
@@ -30,11 +28,10 @@ from snac import SNAC
 
 from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
-from orpheus_clone.errors import NoSpeechError
-from orpheus_clone.prepare.trim import trim
 
-HEAD_MS = (540, 660)
-TAIL_MS = 100
+HEAD_FRAMES = 7
+TAIL_SAMPLES = 1680
+"""70 ms; pieces end 30 ms after their last sound."""
 MOST_WORDS = 9
 
 
@@ -56,22 +53,17 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--takes", type=int, default=1, help="of every clip, each staged anew")
     parser.add_argument("--recombined", type=int, default=0, help="rows of clips' pieces")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     encoder = Encoder(args.codec)
     clips = pieces.read(args.speech, corpus.rows(args.speech / "clips.jsonl"))
-    rows = [pieces.whole(clip) for _ in range(args.takes) for clip in clips]
+    rows = [pieces.whole(clip) for clip in clips]
     rows += pieces.draw(clips, args.recombined, MOST_WORDS, args.seed)
-    rng = np.random.default_rng(args.seed)
     spoken = []
     for row in track(rows, "encoding"):
-        try:
-            samples, starts = staged(row, rng)
-        except NoSpeechError:  # a piece of one short, quiet word
-            continue
+        samples, starts = staged(row)
         spoken.append(Spoken(row.voice, row.text, encoder(samples), starts))
     write(spoken, args.out)
     hours = sum(len(row.codes) for row in spoken) * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE / 3600
@@ -95,13 +87,12 @@ class Encoder:
         return tokens.interleave([book.numpy() for book in books]).astype(np.uint16)
 
 
-def staged(row: pieces.Row, rng: np.random.Generator) -> tuple[Waveform, NDArray[np.uint32]]:
+def staged(row: pieces.Row) -> tuple[Waveform, NDArray[np.uint32]]:
     """`row` with a stock voice's quiet around its speech, in whole frames; its words' starts."""
-    head_ms = rng.uniform(*HEAD_MS)
-    trimmed = trim(row.samples, head_ms, TAIL_MS)
-    moved = round((head_ms - trimmed.source.onset_ms) * tokens.SAMPLE_RATE / 1000)
-    starts = np.array(row.starts) + moved
-    return trimmed.samples, starts.clip(0, len(trimmed.samples) - 1).astype(np.uint32)
+    head = HEAD_FRAMES * tokens.FRAME_SAMPLES
+    rest = TAIL_SAMPLES + -(len(row.samples) + TAIL_SAMPLES) % tokens.FRAME_SAMPLES
+    samples = np.concatenate([pieces.faint(head), row.samples, pieces.faint(rest)])
+    return samples, np.array(row.starts, np.uint32) + np.uint32(head)
 
 
 def write(spoken: list[Spoken], out: Path) -> None:

@@ -38,6 +38,7 @@ AVERAGE = 0.999
 LOG_EVERY = 50
 SAVE_EVERY = 250
 GUIDE_FLOOR = 0.1
+NAMING = 0.3
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,15 @@ class Trainer:
             loss = (sums * self._weights).sum() / counts.sum()
             full = full_loss(self.base, states, rows)
             pull = self.plan.guide_at(self.step)
-            guide = self.base.guide_loss(rows) if pull else loss.new_zeros(())
-        torch.autograd.backward(loss + FULL_SHARE * full + pull * guide)
+            guide, naming = self.base.guide_loss(rows), self.base.naming_loss(rows)
+        torch.autograd.backward(loss + FULL_SHARE * full + pull * (guide + NAMING * naming))
         nn.utils.clip_grad_norm_(self.base.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
         self._follow()
         self.step += 1
         said = {"loss": (sums.sum() / counts.sum()).item()}
-        said |= {"full": full.item(), "guide": guide.item()}
+        said |= {"full": full.item(), "guide": guide.item(), "naming": naming.item()}
         return said | {f"slot{i}": part.item() for i, part in enumerate(sums / counts.clamp(1))}
 
     @torch.no_grad()

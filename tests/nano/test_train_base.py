@@ -25,7 +25,7 @@ from orpheus_clone.models import BaseModel
 TINY = base_model.LLAMA | {
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 5,
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }
@@ -173,7 +173,7 @@ def test_training_brings_every_loss_down(
 ) -> None:
     made, rows = trainer(tmp_path / "run"), rows_of(spoken(4))
     said = [made.learn(rows) for _ in range(30)]
-    for name in ("loss", "full", "guide"):
+    for name in ("loss", "full", "guide", "naming"):
         first, last = said[0][name], said[-1][name]
         assert last < first, name
     assert all(math.isfinite(value) for step in said for value in step.values())
