@@ -87,6 +87,14 @@ async def talking(
         await membership.leave()
 
 
+async def eventually(condition: Callable[[], object], what: str) -> None:
+    """As tests.waiting's, where what is waited for happens in our loop."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.001)
+    assert condition(), what
+
+
 class Socket:
     """A client that says what it is told to, and keeps all that it hears."""
 
