@@ -14,11 +14,9 @@ from orpheus_clone.recipe import Selection
 from orpheus_clone.train import heard
 from orpheus_clone.train.select import Choice, Epoch, limits, violations
 
-COLUMNS = (
-    *("epoch", "chosen", "loss", "heldout_loss", "stop_rate", "wer", "coverage", "pace"),
-    *("head_p50_ms", "tail_p95_ms", "cut_rate", "similarity", "misses"),
-)
-"""Of the rows, those that a terminal has room for."""
+_LEARNT = ("epoch", "chosen", "loss", "heldout_loss")
+_HEARD = ("stop_rate", "wer", "coverage", "pace", "head_p50_ms", "tail_p95_ms", "cut_rate")
+"""Those that a terminal has room for."""
 
 _FIGURES = tuple(Figures.__dataclass_fields__)
 _HINT = "run train again"
@@ -52,9 +50,15 @@ def write(run: RunDir, table: Table, settings: Selection) -> None:
 
 
 def read_rows(run: RunDir) -> tuple[str, list[dict[str, Any]]]:
-    """The note and a flat row for each epoch; see `COLUMNS`."""
+    """Why that epoch was chosen, and a flat row for each one."""
     data = layout.read_json(run.epochs_table, _HINT)
     return str(data["note"]), [_row(entry, data["chosen"]) for entry in data["epochs"]]
+
+
+def shown(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The columns for a terminal: what was heard only where something was."""
+    is_heard = any(row["stop_rate"] is not None for row in rows)
+    return (*_LEARNT, *_HEARD, "similarity", "misses") if is_heard else _LEARNT
 
 
 def _entry(epoch: Epoch, missed: list[str]) -> dict[str, Any]:

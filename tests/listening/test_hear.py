@@ -139,7 +139,7 @@ def test_silence_before_the_speech_counts_whether_it_is_heard_or_dropped(
 
 def test_silence_after_the_speech_and_within_it_is_counted(heard: dict[str, Hearing]) -> None:
     own = heard["own"]
-    assert own.tail_ms is not None and own.speech_s is not None
+    assert own.tail_ms is not None and own.speech_s is not None and own.pace is not None
     assert heard["lingering"].tail_ms == pytest.approx(own.tail_ms + 1500, abs=30)
     assert heard["slow"].speech_s == pytest.approx(own.speech_s + 2.5, abs=0.05)
     assert heard["slow"].pace == pytest.approx(
