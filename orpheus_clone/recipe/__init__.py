@@ -28,11 +28,11 @@ from orpheus_clone.recipe.preparing import Limits, Prepare
 from orpheus_clone.recipe.proving import Eval, Gates, Publish
 from orpheus_clone.recipe.section import Section
 from orpheus_clone.recipe.speaking import Sampling
-from orpheus_clone.recipe.training import Lora, Train
+from orpheus_clone.recipe.training import Lora, Selection, Train
 
 __all__ = [
     "Eval", "Gates", "Judges", "Limits", "Lora", "Prepare", "Publish", "Recipe", "Sampling",
-    "Train", "dump", "load", "parse", "proof_digest",
+    "Selection", "Train", "dump", "load", "parse", "proof_digest",
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Selection(Section):
 
     prompts: int = Field(12, ge=0, le=12)
     """How many of train/prompts.txt each epoch speaks; 0: none, the held-out loss decides. Twelve
-    are about a hundred words and forty seconds of sound."""
+    are 135 words and three quarters of a minute of sound."""
     patience: int | None = Field(2, ge=1)
     """So many epochs in a row that sound no better end the training; null: all epochs are trained.
     One may be chance: a prompt that fails for its seed."""
