@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class RunningNode:
     process: subprocess.Popen[bytes]
     log: Path
     openai: OpenAI
-    store: Path
+    store: Path | str
     key: str | None = None
 
     @property
@@ -63,9 +63,10 @@ def running(
     folder: Path,
     *arguments: str,
     engine: str = "hf",
-    store: Path | None = None,
+    store: Path | str | None = None,
     environment: Mapping[str, str] | None = None,
     key: str | None = None,
+    program: Sequence[str] = ("-m", "orpheus_clone"),
 ) -> Iterator[RunningNode]:
     """A node of nano on a free port; stopped at the end, if it still runs."""
     store = store or folder / "store"
@@ -74,7 +75,7 @@ def running(
     log = folder / "node.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orpheus_clone", "serve", *where, *how, *arguments],
+            [sys.executable, *program, "serve", *where, *how, *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, **(environment or {})},

@@ -34,6 +34,8 @@ class Pointers:
         known = self._known.get(voice)
         if known is not None and self.clock() < known[1]:
             return known[0]
+        if known is not None:  # other sessions do not wait for the answer that this one waits for
+            self._remember(known[0])
         try:
             found = self.store.pointer(voice)
         except StoreError as error:
@@ -41,12 +43,16 @@ class Pointers:
                 raise
             log.warning("what voice %s meant last holds: %s", voice, error)
             found = known[0]
-        if found.shown:  # names that mean nothing are not worth memory: anybody may ask for one
-            self._known[voice] = (found, self.clock() + FRESH_SECONDS)
-        else:
-            self._known.pop(voice, None)
+        self._remember(found)
         return found
 
     def forget(self, voice: str) -> None:
         """Ask the store again next time: this node has moved the pointer."""
         self._known.pop(voice, None)
+
+    def _remember(self, pointer: Pointer) -> None:
+        """For a while; a name that means nothing is not worth it: anybody may ask for one."""
+        if pointer.shown:
+            self._known[pointer.voice] = (pointer, self.clock() + FRESH_SECONDS)
+        else:
+            self._known.pop(pointer.voice, None)

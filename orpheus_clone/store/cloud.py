@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_CLIENT: Any = {"allow_http": True, "connect_timeout": timedelta(seconds=3)}
+"""A server of one's own is often inside the house, without a certificate."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,7 @@ class CloudObjects:
         from obstore.store import from_url
 
         with _errors(place):
-            # A server of one's own is often inside the house, without a certificate.
-            store = from_url(place, retry_config=_RETRIES, client_options={"allow_http": True})
+            store = from_url(place, retry_config=_RETRIES, client_options=_CLIENT)
         return cls(place, store)
 
     def read(self, key: str, most: int) -> Stored | None:

@@ -220,9 +220,7 @@ def test_a_bundle_that_was_altered_in_the_store_is_mended_by_publishing_again(
 def test_a_run_of_another_model_than_the_base_at_hand_is_refused(
     proven: RunDir, place: Path, base: BaseModel
 ) -> None:
-    with pytest.raises(
-        ArtifactError, match=r"was trained on nano .* this is nano 000000000000"
-    ):
+    with pytest.raises(ArtifactError, match=r"was trained on nano .* this is nano 000000000000"):
         publish(proven, str(place), base=replace(base, digest="0" * 64))
     assert not place.exists()
     assert publish(proven, str(place), base=base).is_new

@@ -101,6 +101,24 @@ def test_a_store_that_is_away_takes_no_known_voice_with_it(
     assert pointers.get("jack") == NEW
 
 
+def test_while_one_session_waits_for_the_store_the_others_do_not(
+    pointers: Pointers, far: FarObjects, clock: Clock
+) -> None:
+    pointers.get("jack")
+    clock.now = 3600
+    meanwhile: list[Pointer] = []
+    read = far.read
+
+    def slow(key: str, most: int) -> Stored | None:
+        meanwhile.append(pointers.get("jack"))
+        return read(key, most)
+
+    far.holds = NEW
+    far.read = slow  # type: ignore[method-assign]
+    assert pointers.get("jack") == NEW
+    assert meanwhile == [OLD]
+
+
 def test_a_name_that_means_nothing_is_not_remembered(pointers: Pointers, far: FarObjects) -> None:
     assert [pointers.get("nobody"), pointers.get("nobody")] == [Pointer("nobody")] * 2
     assert far.asked == 2
