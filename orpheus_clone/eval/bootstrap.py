@@ -73,7 +73,13 @@ def difference(
     if len(left) < 2:
         return None
     drawn = _draws(len(left), seed)
-    return _middle(statistic(left[drawn]) - statistic(right[drawn]))
+    return _middle(_less(statistic(left[drawn]), statistic(right[drawn])))
+
+
+def _less(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`a` less `b`; of never and never nothing is left."""
+    left = np.zeros_like(a)
+    return np.subtract(a, b, out=left, where=a != b)
 
 
 def rows(values: ArrayLike) -> Rows:

@@ -94,7 +94,7 @@ class _Parts:
         """Every part but the one that is about another precision."""
         heldout = [clip.text for clip in self._asked.reference.clips]
         language = self._asked.reference.language
-        prompts = prompts_for(language, heldout, self._settings.prompts)
+        prompts = prompts_for(self._settings, language, heldout)
         spoken = await self.spoken("prompts", prompts)
         base = self._speaker.base
         tags = base.tags if language == ENGLISH else ()
@@ -105,7 +105,7 @@ class _Parts:
             heldout=await self._if_it_can_speak("heldout", heldout),
             stock={
                 name: await self._if_it_can_speak(
-                    f"stock-{name}", prompt_set(STOCK_PROMPTS), Voice(name)
+                    f"stock-{name}", prompts[:STOCK_PROMPTS], Voice(name)
                 )
                 for name in base.voices
             },

@@ -8,6 +8,10 @@ CARRIERS      into which an emotion tag is put
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+
+from orpheus_clone.errors import RecipeError
+from orpheus_clone.recipe import Eval
 
 ONE_WORD = ("Yes.", "No.", "Hello.", "Thanks.", "Okay.", "Tomorrow.", "Seven.", "Goodbye.")
 CARRIERS = (
@@ -24,11 +28,27 @@ def prompt_set(count: int) -> list[str]:
     return [lines[i % len(lines)] for i in range(count)]
 
 
-def prompts_for(language: str, heldout: Sequence[str], count: int) -> list[str]:
-    """`count` prompts in a voice's language: where that is not English, what its speaker says."""
-    if language == ENGLISH or not heldout:
-        return prompt_set(count)
-    return [heldout[i % len(heldout)] for i in range(count)]
+def prompts_for(settings: Eval, language: str, heldout: Sequence[str]) -> list[str]:
+    """As many as the recipe asks for: its own, or ours, or of a voice that speaks no English what
+    its speaker says in the held-out clips."""
+    if settings.prompts_file is not None:
+        lines = _own(Path(settings.prompts_file).expanduser())
+    elif language == ENGLISH or not heldout:
+        lines = _lines()
+    else:
+        lines = list(heldout)
+    return [lines[i % len(lines)] for i in range(settings.prompts)]
+
+
+def _own(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"eval.prompts_file {path}: cannot be read: {error}") from None
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise RecipeError(f"eval.prompts_file {path}: holds no prompt; write one a line")
+    return prompts
 
 
 @cache

@@ -18,7 +18,7 @@ from orpheus_clone.eval.keep import Kept
 from orpheus_clone.eval.lines import Line, lines_of, spoken
 from orpheus_clone.eval.measures import measure
 from orpheus_clone.eval.parts import Asked, OpenSpeaker, Progress, Takes, speak
-from orpheus_clone.eval.prompts import prompt_set
+from orpheus_clone.eval.prompts import prompts_for
 from orpheus_clone.eval.report import Evaluation
 from orpheus_clone.eval.special import OneWord, Tag
 from orpheus_clone.eval.speed import Utterance
@@ -56,7 +56,9 @@ class Order:
         stamp, base, recipe = self.run.stamp(), self.base, self.recipe
         about = [stamp.voice, stamp.adapter_digest, base.digest, base.codec_digest]
         heard_by = [layout.versions(), self.judges.digests(), self.engine, self.hardware]
-        asked = [proof_digest(recipe), prompt_set(recipe.eval.prompts)]
+        own = reference.read(self.run)
+        heldout = [clip.text for clip in own.clips]
+        asked = [proof_digest(recipe), prompts_for(recipe.eval, own.language, heldout)]
         beside = [other.stamp().adapter_digest for other in self.others]
         return layout.sha256_json([*about, *heard_by, *asked, *beside])
 

@@ -52,6 +52,9 @@ class Eval(Section):
     prompts: int = Field(200, ge=1, le=1000)
     """How many of the prompt set of 200 are spoken (it repeats if more are asked for). With 200 a
     word error rate of 5 % is sure to about 1.5 % either way."""
+    prompts_file: str | None = None
+    """A text file with prompts of your own, a line each, in place of ours: what the voice will be
+    asked to say, or another language than English."""
     concurrency: int = Field(10, ge=1)
     """Streams at a time: the talk's, for which its node is sized."""
     sweep: list[Annotated[int, Field(ge=1)]] = [1, 2, 4, 8, 10, 16, 24, 32, 48, 64]

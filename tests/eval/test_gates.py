@@ -2,17 +2,21 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import pytest
 
 from orpheus_clone.engine.base import EngineInfo
-from orpheus_clone.eval.gates import Figure, Gate, Measured, Status, judge, verdict
+from orpheus_clone.eval.bootstrap import Interval
+from orpheus_clone.eval.gates import RULES, Gate, Measured, Rule, Status, judge, verdict
+from orpheus_clone.listening.figures import Figure
 from orpheus_clone.recipe import Eval, Gates
 
 GPU = EngineInfo("vllm", "NVIDIA H200", "fp8")
 CPU = EngineInfo("hf", "CPU (some, 2 threads)", "fp32")
-AT_THE_LIMITS = Measured(Figure(90.0), Figure(500.0), Figure(100.0), Figure(0.95))
+LIMITS = {rule.name: getattr(Gates(), rule.limit) for rule in RULES}
+AT_THE_LIMITS = {name: Measured(Figure(limit)) for name, limit in LIMITS.items()}
 SPEED = {"stream rate", "first speech P50"}
 
 
@@ -20,36 +24,38 @@ def statuses(gates: list[Gate]) -> dict[str, Status]:
     return {gate.name: gate.status for gate in gates}
 
 
+def with_figure(name: str, figure: Figure) -> Mapping[str, Measured]:
+    return AT_THE_LIMITS | {name: Measured(figure)}
+
+
 def gate(status: Status) -> Gate:
-    return Gate("stop rate", 0.95, True, "", 1.0, status, None)
+    one = judge(Eval(), AT_THE_LIMITS, GPU)[0]
+    return replace(one, status=status)
+
+
+def test_every_gate_of_the_recipe_is_judged_once() -> None:
+    assert sorted(rule.limit for rule in RULES) == sorted(Gates.model_fields)
 
 
 def test_a_voice_exactly_at_the_limits_passes_every_gate() -> None:
     gates = judge(Eval(), AT_THE_LIMITS, GPU)
-    assert [gate.name for gate in gates] == [
-        "stream rate",
-        "first speech P50",
-        "head silence P50",
-        "stop rate",
-    ]
     assert set(statuses(gates).values()) == {"passed"}
     assert verdict(gates) == "proven"
 
 
-@pytest.mark.parametrize(
-    ("measured", "failing"),
-    [
-        (replace(AT_THE_LIMITS, stream_rate=Figure(89.99)), "stream rate"),
-        (replace(AT_THE_LIMITS, first_speech_p50_ms=Figure(500.01)), "first speech P50"),
-        (replace(AT_THE_LIMITS, head_silence_p50_ms=Figure(100.01)), "head silence P50"),
-        (replace(AT_THE_LIMITS, stop_rate=Figure(0.9499)), "stop rate"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_step_past_one_limit_fails_that_gate_alone(measured: Measured, failing: str) -> None:
-    gates = judge(Eval(), measured, GPU)
-    assert [name for name, status in statuses(gates).items() if status == "failed"] == [failing]
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_step_past_one_limit_fails_that_gate_alone(rule: Rule) -> None:
+    name = rule.name
+    step = -1e-3 if rule.is_minimum else 1e-3
+    gates = judge(Eval(), with_figure(name, Figure(LIMITS[name] + step)), GPU)
+    assert [found for found, status in statuses(gates).items() if status == "failed"] == [name]
     assert verdict(gates) == "failed"
+
+
+def test_a_gate_says_what_it_means_and_what_to_do() -> None:
+    for judged in judge(Eval(), AT_THE_LIMITS, GPU):
+        assert judged.means.endswith(".")
+        assert judged.advice.endswith(".")
 
 
 def test_on_a_cpu_the_speed_gates_of_a_gpu_are_not_measurable() -> None:
@@ -62,7 +68,7 @@ def test_on_a_cpu_the_speed_gates_of_a_gpu_are_not_measurable() -> None:
 
 
 def test_a_figure_far_beyond_the_limit_does_not_fail_on_the_wrong_hardware() -> None:
-    slow = replace(AT_THE_LIMITS, stream_rate=Figure(0.1))
+    slow = with_figure("stream rate", Figure(0.1))
     assert statuses(judge(Eval(), slow, CPU))["stream rate"] == "not measurable"
 
 
@@ -72,41 +78,45 @@ def test_a_cpu_is_judged_where_the_recipe_targets_one_and_a_gpu_is_not() -> None
     assert statuses(judge(settings, AT_THE_LIMITS, GPU))["stream rate"] == "not measurable"
 
 
-def test_what_a_random_base_cannot_show_is_not_measurable_and_says_why() -> None:
-    unknown = Figure(None, "the base model is random")
-    gates = judge(Eval(), Measured(Figure(95.0), unknown, unknown, unknown), GPU)
-    assert list(statuses(gates).values()) == ["passed", *3 * ["not measurable"]]
-    assert {gate.why for gate in gates[1:]} == {"the base model is random"}
+def test_what_cannot_be_measured_says_why_and_is_never_passed() -> None:
+    unknown = Measured(Figure(None, "the base model is random"))
+    gates = judge(Eval(), dict.fromkeys(LIMITS, unknown), GPU)
+    assert set(statuses(gates).values()) == {"not measurable"}
+    assert {gate.why for gate in gates} == {"the base model is random"}
     assert verdict(gates) == "unproven"
 
 
-def test_a_mute_voice_fails_rather_than_being_unmeasurable() -> None:
+@pytest.mark.parametrize("name", ["head silence P50", "slow pace", "fast pace"])
+def test_never_fails_a_gate_whichever_way_it_is_limited(name: str) -> None:
     mute = Figure(math.inf, "only 0 of 20 utterances hold speech")
-    gates = judge(
-        Eval(), replace(AT_THE_LIMITS, first_speech_p50_ms=mute, head_silence_p50_ms=mute), GPU
-    )
-    assert statuses(gates)["head silence P50"] == statuses(gates)["first speech P50"] == "failed"
-    assert gates[2].why == "only 0 of 20 utterances hold speech"
-    assert verdict(gates) == "failed"
+    gates = judge(Eval(), with_figure(name, mute), GPU)
+    judged = next(gate for gate in gates if gate.name == name)
+    assert (judged.status, judged.value) == ("failed", None)
+    assert judged.why == "only 0 of 20 utterances hold speech"
 
 
 def test_never_is_null_in_json_and_not_infinity() -> None:
-    mute = replace(AT_THE_LIMITS, head_silence_p50_ms=Figure(math.inf, "mute"))
-    rows = [asdict(gate) for gate in judge(Eval(), mute, GPU)]
-    assert json.loads(json.dumps(rows, allow_nan=False))[2]["value"] is None
+    never = Measured(Figure(math.inf, "mute"), Interval(80.0, math.inf))
+    rows = [asdict(g) for g in judge(Eval(), AT_THE_LIMITS | {"head silence P50": never}, GPU)]
+    row = next(row for row in json.loads(json.dumps(rows, allow_nan=False)) if row["why"])
+    assert (row["value"], row["low"], row["high"]) == (None, 80.0, None)
+
+
+def test_the_figure_is_judged_and_its_interval_is_shown() -> None:
+    wide = Measured(Figure(0.09), Interval(0.05, 0.14))
+    judged = {g.name: g for g in judge(Eval(), AT_THE_LIMITS | {"word error rate": wide}, GPU)}[
+        "word error rate"
+    ]
+    assert (judged.status, judged.low, judged.high) == ("passed", 0.05, 0.14)
 
 
 def test_a_gate_that_is_switched_off_is_not_measurable_so_nothing_is_proven() -> None:
-    settings = Eval(gates=Gates(stream_rate_min=None, stop_rate_min=None))
+    settings = Eval(gates=Gates(stream_rate_min=None))
     gates = judge(settings, AT_THE_LIMITS, GPU)
-    assert statuses(gates) == {
-        "stream rate": "not measurable",
-        "first speech P50": "passed",
-        "head silence P50": "passed",
-        "stop rate": "not measurable",
-    }
-    assert gates[0].why == "switched off"
-    assert gates[0].bound == "—"
+    off = gates[0]
+    assert (off.name, off.status, off.why) == ("stream rate", "not measurable", "switched off")
+    assert off.bound == "—"
+    assert {gate.status for gate in gates[1:]} == {"passed"}
     assert verdict(gates) == "unproven"
 
 
@@ -116,8 +126,10 @@ def test_a_limit_of_zero_is_not_off() -> None:
 
 
 def test_a_gate_says_its_limit_in_words() -> None:
-    bounds = [gate.bound for gate in judge(Eval(), AT_THE_LIMITS, GPU)]
-    assert bounds == [">= 90 tok/s", "<= 500 ms", "<= 100 ms", ">= 0.95"]
+    bounds = {gate.name: gate.bound for gate in judge(Eval(), AT_THE_LIMITS, GPU)}
+    assert bounds["stream rate"] == ">= 90 tok/s"
+    assert bounds["first speech P50"] == "<= 500 ms"
+    assert bounds["stop rate"] == ">= 0.95"
 
 
 @pytest.mark.parametrize(

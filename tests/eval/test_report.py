@@ -1,46 +1,50 @@
-"""evaluate as a whole, with a scripted engine: what lies in eval/ afterwards."""
+"""What lies in eval/ afterwards: strict JSON, a page that reads from the top, and comparisons."""
 
 import json
 import re
-import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
-from orpheus_clone import layout, recipe
+from orpheus_clone import layout
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import EngineInfo
-from orpheus_clone.eval import report
+from orpheus_clone.errors import ArtifactError
+from orpheus_clone.eval import plots, report
+from orpheus_clone.eval.compare import Comparison, compare
+from orpheus_clone.eval.gates import RULES
 from orpheus_clone.eval.report import Evaluation
-from orpheus_clone.eval.run import evaluate, evaluation_key
+from orpheus_clone.eval.special import OneWord, Tag
+from orpheus_clone.eval.summary import Stock
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
-from orpheus_clone.speech import Speaker
-from tests.eval.steady import SteadyEngine
+from tests.eval.test_evaluate import NOBODY
+from tests.eval.voices import PROMPTS, Studio, settings, with_reference
 
-SETTINGS = recipe.load(
-    None,
-    [
-        "eval.prompts=3",
-        "eval.concurrency=2",
-        "eval.speed_target=cpu",
-        "eval.gates.stream_rate_min=1e12",
-    ],
-)
-"""On a CPU the rate fails; on nano the rest cannot be measured."""
+GATES = len(RULES)
 
 
 @pytest.fixture
 def run(run_dir: RunDir, tmp_path: Path) -> RunDir:
-    return RunDir(Path(shutil.copytree(run_dir.root, tmp_path / "run")))
+    return with_reference(run_dir, tmp_path / "run")
 
 
 @pytest.fixture
-async def evaluation(run: RunDir, codec: Codec, base: BaseModel) -> Evaluation:
-    return await evaluate(run, Speaker(SteadyEngine(), codec, base), SETTINGS)
+def studio(run: RunDir, base: BaseModel, tmp_path: Path) -> Studio:
+    """On a CPU whose rate fails, of a base that is random: the rest cannot be measured."""
+    failing = ("eval.speed_target=cpu", "eval.gates.stream_rate_min=1e12")
+    return Studio(run, base, NOBODY, settings(tmp_path, *failing))
+
+
+@pytest.fixture
+async def evaluation(studio: Studio) -> Evaluation:
+    return await studio.evaluate()
 
 
 def strict(path: Path) -> dict[str, Any]:
@@ -53,79 +57,178 @@ def strict(path: Path) -> dict[str, Any]:
     return data
 
 
+def page_of(run: RunDir) -> str:
+    return (run.eval / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_report_is_strict_json_and_says_what_was_measured_where(
     run: RunDir, evaluation: Evaluation
 ) -> None:
     data = strict(run.report)
     assert data["key"] == evaluation.key == report.read_key(run)
     assert data["verdict"] == "failed"
-    assert (data["engine"], data["hardware"]) == ("fake", "CPU (none)")
+    assert (data["engine"], data["hardware"]) == ("tape", "CPU (none)")
     assert (data["precision"], data["concurrency"]) == ("fp32", 2)
+    assert data["measured_on"] == "CPU (none), tape engine, fp32, 2 streams at a time"
     assert data["is_random_base"] is True
     assert data["adapter_digest"] == run.stamp().adapter_digest
-    assert [gate["status"] for gate in data["gates"]] == ["failed", *3 * ["not measurable"]]
-    assert data["summary"]["utterances"] == len(data["lines"]) == 3
-    assert {"stream_rate_p50", "first_audio_p50_ms", "first_audio_p95_ms"} <= set(data["summary"])
-    assert {"head_silence_p50_ms", "head_silence_p95_ms", "stop_rate"} <= set(data["summary"])
+    assert data["settings_digest"]
+    statuses = [gate["status"] for gate in data["gates"]]
+    assert statuses == ["failed", *(GATES - 1) * ["not measurable"]]
+    assert data["summary"]["utterances"] == len(data["lines"]) == len(PROMPTS)
+    assert {"stream_rate_p50", "first_audio_p50_ms", "first_audio_p99_ms"} <= set(data["summary"])
+    assert {"head_silence_p95_ms", "tail_silence_p95_ms", "wer", "mos"} <= set(data["summary"])
 
 
 def test_the_clips_are_playable_and_whole(run: RunDir, evaluation: Evaluation) -> None:
-    page = (run.eval / "report.html").read_text(encoding="utf-8")
-    sources = re.findall(r'<audio[^>]* src="([^"]+)"', page)
+    sources = re.findall(r'<audio[^>]* src="([^"]+)"', page_of(run))
     assert len(sources) == len(evaluation.lines)
     for source, line in zip(sources, evaluation.lines, strict=True):
         sound, rate = soundfile.read(run.eval / source)
         assert rate == 24_000
-        assert len(sound) == line.tokens // 7 * 2048
+        assert round(len(sound) / rate, 3) == line.seconds
 
 
-def test_the_page_names_every_gate_and_the_failed_one_first(
+def test_the_page_begins_with_what_failed_and_says_what_to_do(
     run: RunDir, evaluation: Evaluation
 ) -> None:
-    page = (run.eval / "report.html").read_text(encoding="utf-8")
-    assert all(f"<td>{gate.name}</td>" in page for gate in evaluation.gates)
-    shown = re.findall(r'<td class="(failed|not measurable|passed)">', page)
-    assert shown == ["failed", *3 * ["not measurable"]]
+    page = page_of(run)
+    shown = re.findall(r'<td class="(failed|not measurable|passed)">(?:failed|not|passed)', page)
+    assert shown == ["failed", *(GATES - 1) * ["not measurable"]]
+    assert f"1 of {GATES} gates failed: stream rate." in page
+    assert page.index(evaluation.gates[0].advice) < page.index('scope="row"')
+    assert all(f'<th scope="row">{gate.name}</th>' in page for gate in evaluation.gates)
     assert evaluation.measured_on in page
     assert "random stand-in" in page
-    assert "data:image/png;base64,iVBOR" in page
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_no_mouse(
+    run: RunDir, evaluation: Evaluation
+) -> None:
+    page = page_of(run)
+    assert "http" not in re.sub(r"https://huggingface.co\S*", "", page)
+    assert "<script" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert ":focus-visible" in page
+    assert all("aria-label" in audio for audio in re.findall(r"<audio[^>]*>", page))
+    assert all("aria-label" in picture for picture in re.findall(r"<svg[^>]*>", page))
+
+
+class _Balanced(HTMLParser):
+    """Counts the elements that are open."""
+
+    VOID = frozenset(["meta", "rect", "circle", "line", "polyline", "br"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None: ...
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def everything(evaluation: Evaluation) -> Evaluation:
+    """With every part of the page that an evaluation may have."""
+    rows = compare(evaluation.lines, evaluation.lines)
+    other = Comparison("runs/other", "other<b>", "H100", False, rows)
+    heldout = [replace(evaluation.lines[0], text="<i>me</i>", heard="no & yes", word_edits=1)]
+    return replace(
+        evaluation,
+        is_random_base=False,
+        heldout=heldout,
+        stock=[Stock("ada", 0.1), Stock("ben", 0.3)],
+        tags=[Tag("laugh", 3, 2, 0.4)],
+        words=[OneWord("Yes.", "said", "yes"), OneWord("No.", "noise", None)],
+        shared=replace(evaluation.points[0], adapters=4),
+        real_time_streams=8,
+        price_per_hour=2.0,
+        cost_per_hour_of_audio=0.25,
+        network_ms=12.5,
+        bf16=rows,
+        against=other,
+    )
+
+
+def test_every_part_of_the_page_is_whole_and_escaped(evaluation: Evaluation) -> None:
+    page = report.html(everything(evaluation))
+    parser = _Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    assert "&lt;i&gt;me" in page
+    assert "<i>" not in page
+    assert "Against other&lt;b&gt;" in page
+    assert "so speed is of two machines" in page
+    assert "An hour of audio costs 0.25 USD, at 2 USD an hour" in page
+    assert "8 streams at a time are in real time" in page
+    assert "12.5 ms for a round trip" in page
+    assert "FP8 against bf16" in page
+    assert page.index(">ben<") < page.index(">ada<"), "the nearest stock voice first"
+    assert "2 of 3" in page
+    assert "noise: no word" in page
 
 
 async def test_a_failed_gate_comes_before_one_that_passed(
-    run: RunDir, codec: Codec, base: BaseModel
+    run: RunDir, codec: Codec, base: BaseModel, tmp_path: Path
 ) -> None:
-    wanted = ["eval.prompts=1", "eval.gates.stream_rate_min=0.0", "eval.gates.stop_rate_min=1.5"]
-    settings = recipe.load(None, [*wanted, "eval.speed_target=cpu"])
+    wanted = ("eval.gates.stream_rate_min=0.0", "eval.gates.stop_rate_min=1.5")
+    asked = settings(tmp_path, *wanted, "eval.speed_target=cpu")
     trained = replace(base, is_random=False)
-    judged = await evaluate(run, Speaker(SteadyEngine(), codec, trained), settings)
-    assert (judged.gates[0].status, judged.gates[-1].status) == ("passed", "failed")
-    page = (run.eval / "report.html").read_text(encoding="utf-8")
-    assert page.index("<td>stop rate</td>") < page.index("<td>stream rate</td>")
+    judged = await Studio(run, trained, NOBODY, asked).evaluate()
+    assert (judged.gates[0].name, judged.gates[0].status) == ("stream rate", "passed")
+    page = page_of(run)
+    assert page.index('"row">stop rate</th>') < page.index('"row">stream rate</th>')
     assert "random stand-in" not in page
 
 
 def test_a_missing_consent_is_said(run: RunDir, evaluation: Evaluation) -> None:
     assert evaluation.consent is None
-    page = (run.eval / "report.html").read_text(encoding="utf-8")
-    assert "no consent recorded" in page.lower()
+    assert "no consent recorded" in page_of(run).lower()
 
 
-async def test_a_consent_is_shown_by_its_digest(run: RunDir, codec: Codec, base: BaseModel) -> None:
-    stamp = replace(run.stamp(), consent={"sha256": "ab" * 32, "record": "I agree."})
-    layout.write_stamp(run.stamp_file, stamp)
-    await evaluate(run, Speaker(SteadyEngine(), codec, base), SETTINGS)
-    page = (run.eval / "report.html").read_text(encoding="utf-8")
-    assert "consent recorded (sha256 abababababab)" in page.lower()
+async def test_a_consent_is_shown_by_its_digest(studio: Studio) -> None:
+    stamp = replace(studio.run.stamp(), consent={"sha256": "ab" * 32, "record": "I agree."})
+    layout.write_stamp(studio.run.stamp_file, stamp)
+    await studio.evaluate()
+    assert "consent recorded (sha256 abababababab)" in page_of(studio.run).lower()
 
 
 async def test_a_second_evaluation_replaces_the_first_whole(
-    run: RunDir, evaluation: Evaluation, codec: Codec, base: BaseModel
+    studio: Studio, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    settings = recipe.load(None, ["eval.prompts=1"])
-    await evaluate(run, Speaker(SteadyEngine(), codec, base), settings)
-    assert len(list((run.eval / "clips").iterdir())) == 1
-    assert strict(run.report)["key"] != evaluation.key
-    assert not [path for path in run.root.iterdir() if path.name.startswith(".")]
+    fewer = settings(tmp_path, "eval.prompts=1")
+    await replace(studio, settings=fewer).evaluate()
+    assert len(list((studio.run.eval / "clips" / "prompts").iterdir())) == 1
+    assert strict(studio.run.report)["key"] != evaluation.key
+    assert not [path for path in studio.run.root.iterdir() if path.name.startswith(".")]
+
+
+async def test_a_run_is_compared_with_another_in_its_report(
+    studio: Studio, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    other = with_reference(studio.run, tmp_path / "other")
+    comparison = report.compare_with(studio.run, other)
+    assert (comparison.other, comparison.is_same_machine) == (str(other.root), True)
+    assert strict(studio.run.report)["against"]["rows"][0]["pairs"] == len(PROMPTS)
+    assert f"the other is {other.root}" in page_of(studio.run)
+    assert report.read(studio.run).lines == evaluation.lines
+
+
+def test_a_run_that_was_not_evaluated_is_not_compared_with(
+    run: RunDir, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match="run: orpheus-clone eval"):
+        report.compare_with(run, RunDir(tmp_path / "nothing"))
+    changed = strict(run.report)
+    del changed["points"]
+    layout.write_json(run.report, changed)
+    with pytest.raises(ArtifactError, match=r"another version \(points: .* orpheus-clone eval"):
+        report.read(run)
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"key": '])
@@ -135,40 +238,29 @@ def test_a_report_that_cannot_be_read_has_no_key(run: RunDir, content: str | Non
     assert report.read_key(run) is None
 
 
-def test_the_key_is_of_the_adapter_the_settings_and_the_hardware(
-    run: RunDir, base: BaseModel
+def test_a_figure_is_bound_to_its_machine() -> None:
+    info = EngineInfo("vllm", "NVIDIA H200", "fp8")
+    assert report.measured_on(info, 10) == "NVIDIA H200, vllm engine, fp8, 10 streams at a time"
+
+
+@pytest.fixture
+def values() -> Iterator[list[float]]:
+    yield [float(value) for value in np.linspace(0, 100, 101)]
+
+
+def test_a_histogram_says_its_numbers_and_has_as_many_bars_as_there_are_values(
+    values: list[float],
 ) -> None:
-    def key(*overrides: str, engine: str = "hf", hardware: str = "CPU") -> str:
-        return evaluation_key(run, recipe.load(None, overrides), base, engine, hardware)
-
-    first = key()
-    others = [
-        key("eval.prompts=19"),
-        key("eval.gates.stop_rate_min=0.9"),
-        key("sampling.temperature=0.5"),
-        key(engine="vllm"),
-        key(hardware="NVIDIA H200"),
-        evaluation_key(run, recipe.load(None), replace(base, digest="0"), "hf", "CPU"),
-    ]
-    layout.write_stamp(run.stamp_file, replace(run.stamp(), adapter_digest="0" * 64))
-    others.append(key())
-    assert len({first, *others}) == len(others) + 1
+    picture = plots.histogram(values, "head silence", "ms", 150.0)
+    assert "head silence: median 50 ms, 5 % below 5, 5 % above 95" in picture
+    assert picture.count('class="bar"') == 11  # the limit at 150 widens the sixteen bins
+    assert picture.count('class="limit"') == 1
+    assert plots.histogram([], "none", "ms") == ""
+    assert plots.histogram([3.0], "one", "ms").count('class="bar"') == 1
 
 
-def test_the_key_does_not_change_with_what_eval_never_looks_at(
-    run: RunDir, base: BaseModel
-) -> None:
-    plain, other = recipe.load(None), recipe.load(None, ["train.epochs=7"])
-    assert evaluation_key(run, plain, base, "hf", "CPU") == evaluation_key(
-        run, other, base, "hf", "CPU"
-    )
-
-
-async def test_a_gpu_figure_is_bound_to_that_gpu(
-    run: RunDir, codec: Codec, base: BaseModel
-) -> None:
-    engine = SteadyEngine(EngineInfo("vllm", "NVIDIA H200", "fp8"))
-    settings = recipe.load(None, ["eval.prompts=1"])
-    judged = await evaluate(run, Speaker(engine, codec, base), settings)
-    assert judged.measured_on == "NVIDIA H200, vllm engine, fp8, 10 streams at a time"
-    assert judged.gates[0].status != "not measurable"
+def test_a_curve_goes_through_its_points() -> None:
+    picture = plots.curve([(1.0, 100.0), (2.0, 80.0), (4.0, 60.0)], "rate P5", "tok/s", 82.0)
+    assert picture.count('class="dot"') == 3
+    assert "rate P5: 100 tok/s at 1, 80 tok/s at 2, 60 tok/s at 4" in picture
+    assert plots.curve([(1.0, 100.0)], "one", "tok/s") == ""
