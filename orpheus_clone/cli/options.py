@@ -70,7 +70,7 @@ ByOption = Annotated[
     str | None, typer.Option("--by", help="Who does it, for the log; user@host if left out.")
 ]
 WhyOption = Annotated[str | None, typer.Option("--why", help="For the log.", metavar="REASON")]
-VoiceArg = Annotated[str, typer.Argument(help="The voice's name.")]
+VoiceArg = Annotated[str, typer.Argument(help="The voice's name.", metavar="VOICE")]
 
 
 def read_recipe(path: Path | None, overrides: list[str] | None) -> "Recipe":
