@@ -19,6 +19,8 @@ _HEARD = ("stop_rate", "wer", "coverage", "pace", "head_p50_ms", "tail_p95_ms", 
 """Those that a terminal has room for."""
 
 _FIGURES = tuple(Figures.__dataclass_fields__)
+_OWN_CLIPS = 3
+"""Of the speaker, on the page to compare with."""
 _HINT = "run train again"
 
 
@@ -100,6 +102,7 @@ def _html(
         limits={limit.name: limit for limit in limits(settings) if limit.value is not None},
         missed=missed,
         prompts=_by_prompt(table),
+        own=sorted(path.name for path in run.reference.glob("*.flac"))[:_OWN_CLIPS],
         plot=base64.b64encode(plot.read_bytes()).decode() if plot.is_file() else None,
     )
     return page

@@ -34,11 +34,11 @@ class Limit:
     is_minimum: bool
 
     def excess(self, figure: Figure) -> float:
-        """How far beyond the limit, relative to it; 0 within, or where it was not measured."""
+        """How far beyond the limit, relative to it: not positive within; 0 where not measured."""
         if self.value is None or figure.value is None:
             return 0.0
         beyond = self.value - figure.value if self.is_minimum else figure.value - self.value
-        return max(0.0, beyond / max(abs(self.value), _SMALLEST_LIMIT))
+        return beyond / max(abs(self.value), _SMALLEST_LIMIT)
 
 
 _SMALLEST_LIMIT = 0.1
@@ -119,7 +119,9 @@ def is_over(epochs: Sequence[Epoch], settings: Selection) -> bool:
 
 
 def _badness(faults: dict[str, float]) -> tuple[int, float]:
-    return len(faults), sum(min(excess, _INFINITE_EXCESS) for excess in faults.values())
+    """How many, and by how much, to a tenth of a limit: less is chance."""
+    by = sum(min(excess, _INFINITE_EXCESS) for excess in faults.values())
+    return len(faults), round(by, 1)
 
 
 def _best_said(epochs: Sequence[Epoch]) -> list[Epoch]:

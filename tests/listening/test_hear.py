@@ -94,6 +94,11 @@ def test_the_ceiling_is_each_held_out_clip_against_the_others(listener: Listener
     ceiling = listener.ceiling()
     assert len(ceiling) == len(HELD)
     assert all(0.7 < similarity < 1 for similarity in ceiling)
+    model = listener.judges.speaker
+    assert model is not None
+    first, *others = [model.embed(clip(name)) for name in HELD]
+    mean = np.mean(others, axis=0)
+    assert ceiling[0] == pytest.approx(float(first @ mean / np.linalg.norm(mean)), abs=1e-5)
 
 
 def test_words_that_were_not_said_are_missed_and_the_cut_is_noticed(

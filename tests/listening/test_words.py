@@ -41,7 +41,11 @@ def test_where_words_are_parted_is_no_error() -> None:
 
 
 def test_a_year_may_be_read_either_way() -> None:
-    assert difference("in eighteen twenty-eight", "in 1828", "en").word_edits == 0
+    for said in (
+        "eighteen twenty-eight boxes",
+        "one thousand eight hundred and twenty-eight boxes",
+    ):
+        assert difference(said, "1828 boxes", "en").word_edits == 0
 
 
 def test_letter_errors_are_edits_over_the_letters_without_spaces() -> None:

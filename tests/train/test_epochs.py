@@ -153,6 +153,7 @@ def test_the_page_plays_what_every_epoch_said(heard: HeardRun) -> None:
             assert (heard.dir.root / source).is_file()
     assert "data:image/png;base64," in page
     assert "did not stop" in page
+    assert 'src="reference/001.flac"' in page
 
 
 def test_speaking_between_epochs_changes_nothing_that_is_learnt(

@@ -100,6 +100,10 @@ def test_of_equally_many_faults_the_smallest_is_taken() -> None:
     assert chosen((4.0, mute), (4.1, figures(tail_p95_ms=900.0)), (4.2, mute)) == 2
 
 
+def test_of_equally_grave_faults_the_lower_loss_is_taken() -> None:
+    assert chosen((4.1, figures(pace=1.61)), (4.0, figures(pace=1.62))) == 2
+
+
 def test_without_a_judge_of_words_the_nearer_voice_is_chosen() -> None:
     unheard = figures(wer=None, cer=None, coverage=None)
     nearer = figures(wer=None, cer=None, coverage=None, similarity=0.7)
