@@ -88,7 +88,7 @@ MEASURES = (
     Measure("first audio P50", "ms", lambda line: (line.first_audio_ms,), _MEDIAN, False, 1),
     Measure("first speech P50", "ms", _or_never(lambda x: x.first_speech_ms), _MEDIAN, False, 1),
     Measure("head silence P50", "ms", _or_never(lambda x: x.head_ms), _MEDIAN, False, 1),
-    Measure("tail silence P50", "ms", _or_never(lambda x: x.tail_ms), _MEDIAN, False, 1),
+    Measure("tail silence P50", "ms", _or_never(lambda x: x.tail_ms), _MEDIAN, None, 1),
     Measure("stop rate", "", lambda x: (x.finish == "stop",), _SHARE, True),
     Measure("loops", "", lambda x: (x.finish in ("loop", "silence"),), _SHARE, False),
     Measure("cut endings", "", lambda x: (_is_cut(x),), _SHARE, False),

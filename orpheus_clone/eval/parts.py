@@ -140,10 +140,11 @@ class _Parts:
         return sorted(points, key=lambda point: point.concurrency)
 
     async def _shared(self) -> Point | None:
-        voices = batch_voices(self._asked, self._settings.adapters)
+        streams = self._settings.concurrency
+        voices = batch_voices(self._asked, min(self._settings.adapters, streams))
         if len(voices) < 2:
             return None
-        return await self._point(f"adapters-{len(voices)}", voices, self._settings.concurrency)
+        return await self._point(f"adapters-{len(voices)}", voices, streams)
 
     async def _point(self, part: str, voices: Sequence[Voice], streams: int) -> Point:
         figures = self._kept.figures(part)

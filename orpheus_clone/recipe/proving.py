@@ -62,7 +62,8 @@ class Eval(Section):
     takes 64 at most."""
     adapters: int = Field(4, ge=1, le=64)
     """Different voices in one batch at `concurrency`, as on a node that several share: 4 is what a
-    node keeps in its engine. 1 leaves it out."""
+    node keeps in its engine. A stream speaks in one, so no more than there are streams. 1 leaves it
+    out."""
     precision_prompts: int = Field(40, ge=0)
     """Prompts spoken again in bf16 where the engine speaks in FP8, to tell what that costs and
     gains; loads the base once more. 0 leaves it out."""

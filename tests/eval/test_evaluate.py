@@ -138,7 +138,7 @@ async def test_what_was_judged_is_what_can_be_heard(studio: Studio) -> None:
 
 
 async def test_the_sweep_and_several_voices_are_measured(studio: Studio, tmp_path: Path) -> None:
-    swept = settings(tmp_path, "eval.sweep=[1,2,3]", "eval.adapters=2")
+    swept = settings(tmp_path, "eval.sweep=[1,2,3]", "eval.adapters=4")
     tape = Tape()
     [engine] = engines(studio, tape, CPU)
     evaluation = await evaluate(
@@ -147,7 +147,7 @@ async def test_the_sweep_and_several_voices_are_measured(studio: Studio, tmp_pat
     )
     assert [point.concurrency for point in evaluation.points][:2] == [1, 2]
     assert evaluation.shared is not None
-    assert (evaluation.shared.adapters, evaluation.shared.concurrency) == (2, 2)
+    assert (evaluation.shared.adapters, evaluation.shared.concurrency) == (2, 2), "a stream has one"
     names = {name.partition("@")[0] for name in engine.loaded}
     assert names == {VOICE, f"{VOICE}-copy1"}
 
