@@ -12,8 +12,9 @@ Nobody is asked: all this is of the last heartbeats and of what was placed here 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from orpheus_clone.cluster.replicas import Replicas
 from orpheus_clone.cluster.ring import Ring
@@ -40,7 +41,7 @@ class Wanted:
         return session_id if self.bundle is None else self.voice
 
 
-@dataclass
+@dataclass(slots=True)
 class _Node:
     """A node, and what is thought to be going on there."""
 
@@ -53,8 +54,9 @@ class _Node:
 
     def takes(self, bundle: str | None, cap: int) -> bool:
         """Whether it is below the cap, and has the adapter or a slot for it."""
-        is_taken = len(self.speaking) >= self.state.load.slots
-        return self.sessions < cap and (bundle is None or bundle in self.speaking or not is_taken)
+        return self.sessions < cap and (
+            bundle is None or bundle in self.speaking or len(self.speaking) < self.state.load.slots
+        )
 
 
 @dataclass
@@ -67,9 +69,11 @@ class _Group:
     """Nodes that take new sessions."""
     sessions: int = 0
     """On these."""
+    spread: dict[str, list[_Node]] = field(default_factory=dict)
+    """The replicas of the bundles that were asked for since the last heartbeat."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Session:
     """A session's choice, and since which heartbeat of its node it is reported there."""
 
@@ -146,18 +150,17 @@ class Placement:
             group = self._groups[node.state.pool]
             group.open -= 1
             group.sessions -= node.sessions
+            group.spread.clear()
 
     def preference(self, wanted: Wanted) -> list[NodeState]:
         """The open nodes of the voice's pool, those first that would speak it."""
         group = self._groups.get(wanted.pool)
-        order = group.ring.preference(wanted.voice) if group is not None else ()
-        return [self._nodes[node_id].state for node_id in order if self._nodes[node_id].is_open]
+        return [] if group is None else [n.state for n in self._in_order(group, wanted.voice)]
 
     def holders(self, wanted: Wanted) -> list[NodeState]:
         """The nodes that should have the bundle ready, in proportion to the demand for it."""
         group = self._groups.get(wanted.pool)
-        count = group.replicas.of(wanted.bundle) if group and wanted.bundle else 0
-        return self.preference(wanted)[:count]
+        return [] if group is None else [node.state for node in self._replicas(group, wanted)]
 
     def cap(self, pool: Pool) -> int:
         """Sessions that a node of the pool may have once the next is placed; 0 if none is open."""
@@ -179,33 +182,31 @@ class Placement:
         ]
         sessions = group.sessions - sum(node.sessions for node in barred)
         cap = self._cap(sessions, group.open - len(barred))
-        found = self._walk(group, wanted, session_id, cap, without)
-        if found is None:
-            raise Busy(f"all nodes that could speak {wanted.voice!r} are taken; try again later")
-        return found
+        able = [
+            node
+            for node in self._replicas(group, wanted)
+            if node.takes(wanted.bundle, cap) and node.state.id not in without
+        ]
+        if able:
+            return min(able, key=_sessions)
+        for node in self._in_order(group, wanted.key(session_id)):
+            if node.takes(wanted.bundle, cap) and node.state.id not in without:
+                return node
+        raise Busy(f"all nodes that could speak {wanted.voice!r} are taken; try again later")
 
-    def _walk(
-        self,
-        group: _Group,
-        wanted: Wanted,
-        session_id: str,
-        cap: int,
-        without: Collection[str],
-    ) -> _Node | None:
-        """The least busy of the replicas that can take it, or else the first node that can."""
-        replicas = group.replicas.of(wanted.bundle) if wanted.bundle is not None else 1
-        found: _Node | None = None
-        for node_id in group.ring.preference(wanted.key(session_id)):
-            node = self._nodes[node_id]
-            if not node.is_open:
-                continue
-            is_better = found is None or node.sessions < found.sessions
-            if is_better and node.takes(wanted.bundle, cap) and node_id not in without:
-                found = node
-            replicas -= 1
-            if found is not None and replicas <= 0:
-                break
-        return found
+    def _in_order(self, group: _Group, key: str) -> Iterator[_Node]:
+        """The open nodes of a group, those that the key prefers first."""
+        nodes = map(self._nodes.__getitem__, group.ring.preference(key))
+        return (node for node in nodes if node.is_open)
+
+    def _replicas(self, group: _Group, wanted: Wanted) -> list[_Node]:
+        """The nodes that a bundle is spread over; none for a stock voice, which all can speak."""
+        if wanted.bundle is None:
+            return []
+        if wanted.bundle not in group.spread:
+            count = group.replicas.of(wanted.bundle)
+            group.spread[wanted.bundle] = [*islice(self._in_order(group, wanted.voice), count)]
+        return group.spread[wanted.bundle]
 
     def _is_open(self, node_id: str, pool: Pool) -> bool:
         node = self._nodes.get(node_id)
@@ -228,6 +229,10 @@ class Placement:
             demand.update(node.speaking)
         last.replicas.observe(demand, len(takes))
         return _Group(ring, last.replicas, len(takes), sum(node.sessions for node in takes))
+
+
+def _sessions(node: _Node) -> int:
+    return node.sessions
 
 
 def _count(node: _Node, bundle: str | None, change: int) -> None:
