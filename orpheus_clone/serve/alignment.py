@@ -6,7 +6,8 @@ off by what its letters differ from the mean, some tenths of a second; the order
 every letter comes once.
 
 Offsets are from the start of the message that brings them, and the last letter of a message lasts
-until its end, so that a client may add the messages up.
+until its end, so that a client may add the messages up, as Pipecat does. LiveKit adds nothing up:
+who asks for `sync_alignment`, as it does, gets offsets from the start of the context.
 """
 
 from collections import deque
@@ -23,7 +24,9 @@ Times = dict[str, list[str] | list[int]]
 class Alignment:
     """Of one stream of sound."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_synchronised: bool = False) -> None:
+        """`is_synchronised` counts from the start of the stream."""
+        self._is_synchronised = is_synchronised
         self._left: deque[tuple[str, float]] = deque()
         """Characters of the utterance that is being heard, and the letters' time each takes."""
         self._letters = 0.0
@@ -54,9 +57,10 @@ class Alignment:
 
     def take(self) -> Times | None:
         """The characters of the sound since the last call; None where there are none."""
-        starts = [round(1000 * max(0.0, at - self._sent)) for _, at in self._due]
+        origin = 0.0 if self._is_synchronised else self._sent
+        starts = [round(1000 * max(0.0, at - origin)) for _, at in self._due]
         chars = [char for char, _ in self._due]
-        ends = [*starts[1:], max([round(1000 * (self._now - self._sent)), *starts[-1:]])]
+        ends = [*starts[1:], max([round(1000 * (self._now - origin)), *starts[-1:]])]
         durations = [end - start for start, end in zip(starts, ends, strict=False)]
         self._due, self._sent = [], self._now
         if not chars:

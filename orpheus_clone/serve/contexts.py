@@ -60,14 +60,18 @@ class Context:
         language: str,
         speed: float,
         is_auto: bool,
+        is_synchronised: bool,
     ) -> None:
-        """`name` is None for the one of a single stream; `is_auto` speaks each text as it comes."""
+        """`name` is None for the one of a single stream; `is_auto` speaks each text as it comes.
+
+        Of `is_synchronised` see `Alignment`.
+        """
         self._names = {} if name is None else messages.names(name)
         self._speak, self._send, self._speed = speak, send, speed
         self._is_auto = is_auto
         self._script = Lines(language, start_sentences=1 if is_auto else 2, begun=self._begin)
         self._encoder = Encoder(form, speed)
-        self._alignment = Alignment()
+        self._alignment = Alignment(is_synchronised=is_synchronised)
         self._has_text = self._has_sounded = self._is_speaking = self._is_final = False
         self.began = time.perf_counter()
         """When the utterance that is heard was begun."""

@@ -5,8 +5,9 @@
     WS   /v1/text-to-speech/{voice}/multi-stream-input  many contexts on one socket
     GET  /v1/voices                                     what can be spoken with
 
-A voice's id is its name. `output_format`, `inactivity_timeout`, `auto_mode` and a `speed` in the
-voice settings are followed; models, languages and other settings are taken and not followed.
+A voice's id is its name. `output_format`, `inactivity_timeout`, `auto_mode`,
+`sync_alignment` and a `speed` in the voice settings are followed; models, languages and other
+settings are taken and not followed.
 
 A socket speaks on the node that it was opened on, whoever owns the voice.
 """
@@ -63,6 +64,7 @@ class Query:
     form: Format
     idle_s: float
     is_auto: bool
+    is_synchronised: bool
 
     @classmethod
     def of(cls, socket: WebSocket, limits: Limits) -> "Query":
@@ -78,7 +80,10 @@ class Query:
                 f"inactivity_timeout: {seconds!r} is not from 1 to {limits.idle_seconds:g} seconds"
             )
         form = formats.elevenlabs(given.get("output_format", formats.ELEVENLABS_DEFAULT))
-        return cls(form, idle_s, given.get("auto_mode", "").lower() == "true")
+        is_auto, is_synchronised = (
+            given.get(flag, "").lower() == "true" for flag in ("auto_mode", "sync_alignment")
+        )
+        return cls(form, idle_s, is_auto, is_synchronised)
 
 
 def routes(service: Service, proxy: Proxy) -> APIRouter:
@@ -149,6 +154,7 @@ async def _serve(service: Service, voice: str, socket: WebSocket, *, is_single: 
             language=service.node.speaker.base.language,
             speed=message.speed,
             is_auto=query.is_auto,
+            is_synchronised=query.is_synchronised,
         )
         return context
 

@@ -309,3 +309,18 @@ async def test_the_voices_are_listed_as_its_clients_read_them(node: str, base: B
         voices = (await http.get(f"http://{node}/v1/voices")).json()["voices"]
     assert [voice["voice_id"] for voice in voices] == list(base.voices)
     assert {voice["category"] for voice in voices} == {"premade"}
+
+
+async def test_synchronised_offsets_are_from_the_start_of_the_context(
+    node: str, engine: Talker
+) -> None:
+    engine.frames = 12
+    async with socket(node, sync_alignment="true") as client:
+        await client.say({"text": SENTENCE * 2, "context_id": "a", "flush": True})
+        await client.say({"context_id": "a", "close_context": True})
+        messages = await client.final("a")
+    aligned = [message["alignment"] for message in messages if message.get("alignment")]
+    starts = [start for times in aligned for start in times["charStartTimesMs"]]
+    assert starts == sorted(starts)
+    end_ms = starts[-1] + aligned[-1]["charDurationsMs"][-1]
+    assert end_ms == pytest.approx(1000 * len(sound(messages)) / 2 / SAMPLE_RATE, abs=2)
