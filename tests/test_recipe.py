@@ -7,7 +7,7 @@ from orpheus_clone.errors import RecipeError
 from orpheus_clone.recipe import Recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-SHIPPED = sorted(RECIPES.glob("*.yaml"))
+SHIPPED = sorted([*RECIPES.glob("*.yaml"), RECIPES / "nano" / "clone.yaml"])
 
 
 def written(folder: Path, content: str) -> Path:
@@ -16,9 +16,9 @@ def written(folder: Path, content: str) -> Path:
     return path
 
 
-def test_at_least_three_recipes_are_shipped() -> None:
-    names = {path.name for path in SHIPPED}
-    assert {"clone-30min.yaml", "clone-10min.yaml", "smoke.yaml"} <= names
+def test_a_recipe_is_shipped_for_each_amount_of_audio() -> None:
+    names = {path.stem for path in SHIPPED}
+    assert {"clone-10min", "clone-30min", "clone-60min", "clone-qlora", "smoke"} <= names
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -24,13 +24,15 @@ def run(name: str, *, whisper: str | None = None, recordings: Path | None = None
 
     `whisper` and `recordings` are of the bench prepare; see there.
     """
-    from orpheus_clone.bench import decode, first_audio, generate, prepare
+    from orpheus_clone.bench import decode, first_audio, generate, prepare, ring, train
 
     known: dict[str, Callable[[], Result]] = {
         "decode": decode.run,
         "generate": generate.run,
         "first_audio": first_audio.run,
         "prepare": lambda: prepare.run(whisper, recordings),
+        "train": train.run,
+        "ring": ring.run,
     }
     if name not in known:
         raise RecipeError(f"there is no bench {name!r}, only {', '.join(known)}")

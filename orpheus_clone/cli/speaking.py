@@ -176,7 +176,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="decode, generate, first_audio or prepare.")],
+    name: Annotated[
+        str, typer.Argument(help="decode, generate, first_audio, prepare, train or ring.")
+    ],
     asr: Annotated[
         str | None, typer.Option(help="Of prepare: the Whisper that both sides hear with.")
     ] = None,

@@ -82,6 +82,7 @@ class _Chunked(torch.autograd.Function):
             if gradient is not None:
                 scores.exp_().scatter_add_(1, right, scores.new_full(right.shape, -1.0))
                 gradient[part] = scores.to(head.dtype) @ head
+            del scores  # before the next chunk's logits are there
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total

@@ -22,6 +22,14 @@ def pick_precision(chosen: Literal["auto", "bf16", "fp32"]) -> Literal["bf16", "
     return "bf16" if torch.cuda.is_available() else "fp32"
 
 
+def forgets_activations(settings: Train) -> bool:
+    """Whether gradient checkpointing is on, on this machine."""
+    import torch
+
+    chosen = settings.gradient_checkpointing
+    return torch.cuda.is_available() if chosen is None else chosen
+
+
 def with_lora(base: BaseModel, settings: Train, precision: Literal["bf16", "fp32"]) -> Any:
     """The frozen base in `precision`, or in 4 bits, with trainable float32 adapters (PeftModel)."""
     return add_lora(_load(base, settings, precision), settings)
@@ -29,13 +37,11 @@ def with_lora(base: BaseModel, settings: Train, precision: Literal["bf16", "fp32
 
 def add_lora(model: Any, settings: Train) -> Any:
     """A PeftModel of a transformers model, ready for packed rows."""
-    import torch
     from peft import LoraConfig, get_peft_model
 
     model.config.use_cache = False
     use_within_clips(model)
-    is_checkpointed = settings.gradient_checkpointing
-    if torch.cuda.is_available() if is_checkpointed is None else is_checkpointed:
+    if forgets_activations(settings):
         model.gradient_checkpointing_enable({"use_reentrant": False})
     config = LoraConfig(
         r=settings.lora.rank,

@@ -11,7 +11,7 @@ from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.listening import reference
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Recipe
-from orpheus_clone.train import checkpoint
+from orpheus_clone.train import checkpoint, preflight
 from orpheus_clone.train.dataset import read_rows
 from orpheus_clone.train.epochs import Epochs, Say, chosen_by, forget_others
 from orpheus_clone.train.loop import Loop, Report
@@ -56,6 +56,7 @@ def train(
     heldout = read_rows(data, "heldout", prepared.voice, base)
     torch.manual_seed(recipe.train.seed)
     precision = pick_precision(recipe.train.precision)
+    preflight.check(base, recipe.train, precision, [*rows, *heldout])
     loop = Loop(with_lora(base, recipe.train, precision), rows, heldout, recipe.train, precision)
     identity = layout.sha256_json(
         [_train_digest(recipe), prepared.data_digest, base.digest, precision]
