@@ -9,7 +9,8 @@ Run it again and it goes on where it stopped. Kokoro comes from the npm registry
     OUT_DIR/speech/clips.jsonl          audio, text, voice, seconds, sha256, and the start and end
                                         of each word, where they are known
 
-Each of the four stock voices says lines over the 200 words, chosen so that every word comes early
+Each of the four stock voices says the 200 words one by one, in lists, and lines over them, chosen
+so that every word comes early
 and often; the open sentences (open.txt: public domain, from LJSpeech's books) are said by all six
 in turn, two of which lend nothing but variety.
 """
@@ -50,18 +51,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make nano's corpus with Kokoro-82M.")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--words", type=int, default=500, help="lines over the 200 words, a voice")
+    parser.add_argument("--lists", type=int, default=40, help="lists of single words, a voice")
     parser.add_argument("--opens", type=int, default=1080, help="open sentences")
     args = parser.parse_args()
     kokoro82m.fetch(args.out_dir / "kokoro")
-    say(plan(args.words, args.opens), args.out_dir)
+    say(plan(args.words, args.opens, args.lists), args.out_dir)
 
 
-def plan(words: int, opens: int) -> list[Line]:
+def plan(words: int, opens: int, lists: int = 40) -> list[Line]:
     """What is to be said, by whom; more lines later leave the earlier ones as they are."""
     said = []
     for turn, voice in enumerate(STOCK):
         lines = itertools.islice(sentences.covering(SEED + turn), words)
         said += [Line(f"c{i:05}", voice, text) for i, text in enumerate(lines)]
+        lines = itertools.islice(sentences.lists(SEED + turn), lists)
+        said += [Line(f"b{i:05}", voice, text) for i, text in enumerate(lines)]
     said.sort(key=lambda line: line.name)
     texts = Path(__file__).with_name("open.txt").read_text(encoding="utf-8").splitlines()
     said += [Line(f"o{i:05}", TURNS[i % len(TURNS)], text) for i, text in enumerate(texts[:opens])]

@@ -44,8 +44,9 @@ class Clip:
     words: list[str]
     """As they are written, marks too."""
     samples: Waveform
-    cuts: list[int]
-    """Where each word begins, and where the last one ends."""
+    begins: list[int]
+    ends: list[int]
+    """Of each word. One ends where the next begins, unless there is quiet between them."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,23 @@ def read(speech: Path, rows: Sequence[dict[str, Any]]) -> list[Clip]:
 
 
 def cut(voice: str, text: str, samples: Waveform, times: Sequence[Sequence[float]]) -> Clip:
-    """A clip, with its cuts where it is quietest near the times that Kokoro tells."""
+    """A clip, with its words' ends where it is quietest near the times that Kokoro tells."""
     power = np.convolve(samples**2, np.ones(WINDOW) / WINDOW, "same")
-    loud = np.flatnonzero(power > power.max() * 1e-4)
+    is_loud = power > power.max() * 1e-4
+    loud = np.flatnonzero(is_loud)
     edge = round(EDGE_S * SAMPLE_RATE)
-    cuts = [max(0, int(loud[0]) - edge)]
+    begins, ends = [max(0, int(loud[0]) - edge)], []
     for (_, end), (start, _) in pairwise(times):
         middle = round(((end + start) / 2 - EARLY_S) * SAMPLE_RATE)
         reach = round((REACH_S + (start - end) / 4) * SAMPLE_RATE)
-        first = max(cuts[-1] + WINDOW, middle - reach)
-        cuts.append(first + int(power[first : max(first + 1, middle + reach)].argmin()))
-    cuts.append(min(len(samples), int(loud[-1]) + edge))
-    return Clip(voice, text.split(), samples, cuts)
+        first = max(begins[-1] + WINDOW, middle - reach)
+        at = first + int(power[first : max(first + 1, middle + reach)].argmin())
+        before, after = loud[loud < at][-1:], loud[loud > at][:1]
+        is_pause = len(before) and len(after) and after[0] - before[0] > 2 * edge
+        ends.append(int(before[0]) + edge if is_pause else at)
+        begins.append(int(after[0]) - edge if is_pause else at)
+    ends.append(min(len(samples), int(loud[-1]) + edge))
+    return Clip(voice, text.split(), samples, begins, ends)
 
 
 def whole(clip: Clip) -> Row:
@@ -109,17 +115,28 @@ def recombined(clips: Sequence[Clip], words: int, rng: np.random.Generator) -> R
     return joined(taken)
 
 
+def units(clips: Sequence[Clip]) -> dict[tuple[str, str], Row]:
+    """Of each voice and bare word the longest that is said by itself, or else at all."""
+    found: dict[tuple[str, str], tuple[bool, int, Clip, int]] = {}
+    for clip in clips:
+        for i, word in enumerate(clip.words):
+            key = clip.voice, word.lower().strip(ENDS)
+            candidate = word.endswith("."), clip.ends[i] - clip.begins[i], clip, i
+            found[key] = max(found.get(key, candidate), candidate, key=lambda one: one[:2])
+    return {key: joined([(clip, i, i + 1)]) for key, (_, _, clip, i) in found.items()}
+
+
 def joined(taken: Sequence[tuple[Clip, int, int]]) -> Row:
     """Words `first` up to `last` of each clip, one after the other."""
     samples: Waveform = np.zeros(0, np.float32)
     said: list[str] = []
     starts: list[int] = []
     for clip, first, last in taken:
-        begin, end = clip.cuts[first], clip.cuts[last]
+        begin, end = clip.begins[first], clip.ends[last - 1]
         if len(samples):
             samples = _faded(samples, faint(FADE + (FADE - len(samples)) % FRAME_SAMPLES))
         at = max(0, len(samples) - FADE)
-        starts += [at + cut - begin for cut in clip.cuts[first:last]]
+        starts += [at + word - begin for word in clip.begins[first:last]]
         said += [*clip.words[first : last - 1], clip.words[last - 1].rstrip(ENDS)]
         samples = _faded(samples, clip.samples[begin:end])
     clip, _, last = taken[-1]

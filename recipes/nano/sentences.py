@@ -12,6 +12,7 @@ from pathlib import Path
 
 WORDS = tuple(Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split())
 
+LIST = 5
 DRAWN = 200
 """Lines that `covering` chooses the next from."""
 
@@ -78,6 +79,15 @@ def covering(seed: int) -> Iterator[str]:
             seen.add(best)
             counts.update(words_of(best))
             yield best
+
+
+def lists(seed: int) -> Iterator[str]:
+    """Five words, each a sentence, which are said one by one; every forty lists, every word."""
+    rng = random.Random(seed)
+    while True:
+        order = rng.sample(WORDS, len(WORDS))
+        for start in range(0, len(order), LIST):
+            yield " ".join(_written(word, ".") for word in order[start : start + LIST])
 
 
 def words_of(line: str) -> list[str]:

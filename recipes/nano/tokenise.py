@@ -12,7 +12,7 @@ and a tenth of a second after the last.
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import corpus
 import fast
 import numpy as np
 import pieces
+import sentences
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
@@ -30,6 +31,7 @@ from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
 
 HEAD_FRAMES = 7
+QUIET = ""
 TAIL_SAMPLES = 1680
 """70 ms; pieces end 30 ms after their last sound."""
 MOST_WORDS = 9
@@ -53,18 +55,24 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("codec", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--no-clips", action="store_true", help="leave whole clips out")
     parser.add_argument("--recombined", type=int, default=0, help="rows of clips' pieces")
+    parser.add_argument("--units", type=int, default=0, help="lines of single words' codes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     encoder = Encoder(args.codec)
     clips = pieces.read(args.speech, corpus.rows(args.speech / "clips.jsonl"))
-    rows = [pieces.whole(clip) for clip in clips]
+    rows = [] if args.no_clips else [pieces.whole(clip) for clip in clips]
     rows += pieces.draw(clips, args.recombined, MOST_WORDS, args.seed)
     spoken = []
     for row in track(rows, "encoding"):
         samples, starts = staged(row)
         spoken.append(Spoken(row.voice, row.text, encoder(samples), starts))
+    units = {key: unit_of(unit, encoder) for key, unit in pieces.units(clips).items()}
+    quiet = encoder(pieces.faint((HEAD_FRAMES + 1) * tokens.FRAME_SAMPLES))[:HEAD_FRAMES]
+    units |= {(voice, QUIET): quiet for voice in corpus.STOCK}
+    spoken += unit_lines(units, args.units, args.seed)
     write(spoken, args.out)
     hours = sum(len(row.codes) for row in spoken) * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE / 3600
     print(f"{len(spoken)} rows, {hours:.2f} hours, {args.out.stat().st_size / 1e6:.1f} MB")
@@ -93,6 +101,24 @@ def staged(row: pieces.Row) -> tuple[Waveform, NDArray[np.uint32]]:
     rest = TAIL_SAMPLES + -(len(row.samples) + TAIL_SAMPLES) % tokens.FRAME_SAMPLES
     samples = np.concatenate([pieces.faint(head), row.samples, pieces.faint(rest)])
     return samples, np.array(row.starts, np.uint32) + np.uint32(head)
+
+
+def unit_of(row: pieces.Row, encoder: Encoder) -> NDArray[np.uint16]:
+    """The codes of a word with quiet before and after it, (frames, 7) from where it begins on."""
+    samples, _ = staged(row)
+    return encoder(samples)[HEAD_FRAMES:]
+
+
+def unit_lines(
+    units: Mapping[tuple[str, str], NDArray[np.uint16]], count: int, seed: int
+) -> Iterator[Spoken]:
+    """Lines of the grammar whose words are units, one after the other, every voice in turn."""
+    voices = sorted({voice for voice, _ in units})
+    for i, line in enumerate(sentences.make(count, seed) if count else ()):
+        voice = voices[i % len(voices)]
+        codes = [units[voice, QUIET], *(units[voice, word] for word in sentences.words_of(line))]
+        starts = np.cumsum([len(part) for part in codes])[:-1] * tokens.FRAME_SAMPLES
+        yield Spoken(voice, line, np.concatenate(codes), starts.astype(np.uint32))
 
 
 def write(spoken: list[Spoken], out: Path) -> None:

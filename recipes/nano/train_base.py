@@ -26,9 +26,10 @@ from typing import Any
 import tokenise
 import torch
 import vocabulary
+import workers
 from base_model import FULL_SHARE, SLOT_WEIGHTS, Base, audio_loss, full_loss, start_from_codec
 from base_rows import Row, batches, misled, padded, rows_of, split
-from rich.progress import Progress
+from codec_plan import Clock
 from safetensors.torch import save_file
 from tokenise import Spoken
 from tokenizers import Tokenizer
@@ -36,7 +37,8 @@ from torch import nn
 
 AVERAGE = 0.999
 LOG_EVERY = 50
-SAVE_EVERY = 250
+SAVE_EVERY = 100
+CLOCK_EVERY = 10
 GUIDE_FLOOR = 0.1
 NAMING = 0.3
 
@@ -75,6 +77,8 @@ class Trainer:
     ) -> None:
         torch.manual_seed(0)
         self.out, self.plan, self.device, self.is_bf16, self.step = out, plan, device, is_bf16, 0
+        self.slowing = 1.0
+        """A factor of the learning rate, for an end by the clock."""
         self.base = Base(vocabulary.used_ids(tokenizer))
         start_from_codec(self.base, codec)
         self.base.to(device)
@@ -104,7 +108,7 @@ class Trainer:
         """One step; the losses in nats an id."""
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = self.plan.rate_at(self.step)
+                group["lr"] = self.slowing * self.plan.rate_at(self.step)
             optimiser.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.is_bf16):
             states = self.base(misled(padded(rows, self.device)))
@@ -114,6 +118,7 @@ class Trainer:
             pull = self.plan.guide_at(self.step)
             guide, naming = self.base.guide_loss(rows), self.base.naming_loss(rows)
         torch.autograd.backward(loss + FULL_SHARE * full + pull * (guide + NAMING * naming))
+        workers.share(self.base)
         nn.utils.clip_grad_norm_(self.base.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -165,34 +170,37 @@ class Trainer:
 def main() -> None:
     """Parse, train until the plan's last step or --minutes, save."""
     args = _parser().parse_args()
-    plan = Plan(
-        args.steps,
-        args.decay_steps,
-        args.guide_steps,
-        args.rate,
-        args.batch_tokens,
-        args.growing_steps,
-    )
     args.out_dir.mkdir(parents=True, exist_ok=True)
+    workers.run(_work, args, args.workers, args.out_dir)
+
+
+def _work(rank: int, args: argparse.Namespace) -> None:
+    """What each of the workers does: batches of its own, one model."""
+    plan = Plan(
+        args.steps, args.decay_steps, args.guide_steps, args.rate, args.batch_tokens,
+        args.growing_steps,
+    )  # fmt: skip
     spoken = list(tokenise.read(args.tokens))
     tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
     trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
+    workers.agree(trainer.base)
     known, unknown = split(spoken)
-    taught = rows_of(known, tokenizer)
-    held = rows_of(unknown, tokenizer)
+    taught, held = rows_of(known, tokenizer), rows_of(unknown, tokenizer)
     judged = [held[start : start + 8] for start in range(0, len(held), 8)]
-    print(f"{len(taught)} rows, {sum(map(len, taught))} ids; from step {trainer.step}", flush=True)
-    source = batches(
-        taught, plan.batch_tokens, trainer.step, lambda: plan.most_words_at(trainer.step)
-    )
-    until = time.monotonic() + args.minutes * 60
-    with Progress() as progress, (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:
-        task = progress.add_task("base", total=plan.steps, completed=trainer.step)
-        for said in _steps(trainer, source, judged, until):
-            progress.update(task, completed=said["step"])
-            log.write(json.dumps(said) + "\n")
-            log.flush()
-    trainer.save()
+    seed = trainer.step * args.workers + rank
+    torch.manual_seed(seed)
+    source = batches(taught, plan.batch_tokens, seed, lambda: plan.most_words_at(trainer.step))
+    clock = Clock(time.monotonic() + args.minutes * 60, args.decay_minutes * 60)
+    if rank == 0:
+        ids = sum(map(len, taught))
+        print(f"{len(taught)} rows, {ids} ids; from step {trainer.step}", flush=True)
+    for said in _steps(trainer, source, judged if rank == 0 else [], clock):
+        if rank == 0:
+            print(said, flush=True)
+            with (args.out_dir / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(said) + "\n")
+    if rank == 0:
+        trainer.save()
 
 
 def _tokenizer(path: Path, spoken: list[Spoken]) -> Tokenizer:
@@ -204,22 +212,25 @@ def _tokenizer(path: Path, spoken: list[Spoken]) -> Tokenizer:
 
 
 def _steps(
-    trainer: Trainer, source: Iterator[list[Row]], judged: list[list[Row]], until: float
+    trainer: Trainer, source: Iterator[list[Row]], judged: list[list[Row]], clock: Clock
 ) -> Iterator[dict[str, Any]]:
     """Learn, and tell the means of each fifty steps; judge and save now and then."""
     began, sums, ids = time.monotonic(), dict[str, float](), 0
-    while trainer.step < trainer.plan.steps and time.monotonic() < until:
+    trainer.slowing = clock.left()
+    while trainer.step < trainer.plan.steps and trainer.slowing > 0:
         rows = next(source)
         ids += sum(map(len, rows))
         for name, value in trainer.learn(rows).items():
             sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
-        if trainer.step % SAVE_EVERY == 0:
+        if trainer.step % CLOCK_EVERY == 0:
+            trainer.slowing = clock.left()
+        if trainer.step % SAVE_EVERY == 0 and workers.is_first():
             sums["held_out"] = trainer.judge(judged)
             trainer.save()
         if trainer.step % LOG_EVERY == 0:
-            rate = ids / (time.monotonic() - began)
+            seconds = time.monotonic() - began
             line = {"step": trainer.step, **{k: round(v, 3) for k, v in sums.items()}}
-            yield line | {"ids_per_second": round(rate)}
+            yield line | {"ids_per_second": round(ids / seconds), "seconds": round(seconds)}
             began, sums, ids = time.monotonic(), {}, 0
 
 
@@ -230,6 +241,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("codec", type=Path)
     parser.add_argument("--steps", type=int, required=True, help="the plan's last step")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many, and save")
+    parser.add_argument(
+        "--decay-minutes", type=float, default=0.0, help="to slow down in, of these"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes, of one core each")
     parser.add_argument("--decay-steps", type=int, default=1000)
     parser.add_argument("--guide-steps", type=int, default=1500)
     parser.add_argument("--growing-steps", type=int, default=600)

@@ -21,7 +21,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,13 @@ import clips
 import fast
 import losses
 import torch
-import torch.distributed as dist
+import workers
+from codec_plan import Clock, Plan
+from optimisers import Optimisers
+from quantised import Quantised
 from safetensors.torch import load_file, save_file
 from snac import SNAC
-from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
-from torch.nn import functional
+from torch import Tensor
 
 from orpheus_clone import tokens
 
@@ -53,220 +53,17 @@ CONFIG: dict[str, Any] = {
 }
 MEL_WEIGHT = 15.0
 PITCH_WEIGHT = 3.0
-COMMITMENT_WEIGHT = 0.25
-NARROW, NARROW_FACTOR = 192, 3.0
-"""A matrix of so few channels moves faster: its weights are larger."""
 CRITICS_RATE = 0.5
 """Of the codec's own."""
 CRITICS_SAMPLES = 8192
 """Of a crop, what the critics judge; drawn anew at each step."""
 FEATURE_WEIGHT = 2.0
 AVERAGE = 0.995
-POOL = 512
-"""Steps whose encoder outputs are remembered, to draw codewords from."""
 REFRESH_EVERY = 250
 SETTLED = 0.3
 """Of the learning rate: below it the codewords stay where they are."""
 LOG_EVERY = 100
 CLOCK_EVERY = 20
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long, how fast, on what."""
-
-    steps: int
-    open_steps: int
-    """Steps before the first quantised one."""
-    mix_steps: int
-    """Steps in which quantised crops go from none to all."""
-    decay_steps: int
-    """Steps at the end in which the learning rate falls to nothing."""
-    rate: float
-    frames: int
-    batch: int
-    is_frozen: bool
-    critics: int
-    """Channels of the critics' first layers; 0 for none."""
-    critics_from: int = 0
-    """The step that the critics join at."""
-
-    def rate_at(self, step: int) -> float:
-        """Warm-up, a plateau, and a straight line to zero at the end."""
-        warm = min(1.0, (step + 1) / 50)
-        left = (self.steps - step) / max(1, self.decay_steps)
-        return self.rate * min(warm, left, 1.0)
-
-    def mel_at(self, step: int, opened_at: int | None) -> float:
-        """The mel loss's share of its weight: pitch first.
-
-        A network as it is drawn lets phase through; one that has learnt magnitudes first does not
-        any more, and from there no pitch is learnt.
-        """
-        return min(1.0, 0.03 + step / max(1, self.open_steps)) if opened_at is None else 1.0
-
-    def mix_at(self, step: int, opened_at: int | None) -> float:
-        """The share of crops that are quantised, the codebooks being there since `opened_at`."""
-        if opened_at is None:
-            return 0.0
-        return min(1.0, (step - opened_at) / max(1, self.mix_steps))
-
-
-class Quantised:
-    """SNAC's residual quantizers as they are trained: losses, memory, and codes brought back."""
-
-    def __init__(self, codec: SNAC) -> None:
-        self._quantizers = codec.quantizer.quantizers
-        device = self._quantizers[0].codebook.weight.device
-        shape = (len(self._quantizers), tokens.CODEBOOK)
-        self.uses = torch.zeros(shape, dtype=torch.long, device=device)
-        self.pools: list[Tensor] = [torch.zeros(0, 8, device=device) for _ in self._quantizers]
-
-    def __call__(self, z: Tensor, mix: float) -> tuple[Tensor, Tensor]:
-        """(batch, latent, hops) to its quantised like and the codebooks' loss."""
-        is_quantised = torch.rand(len(z), 1, 1, device=z.device) < mix
-        total, loss, residual = torch.zeros_like(z), z.new_zeros(()), z
-        for level, quantizer in enumerate(self._quantizers):
-            pooled = functional.avg_pool1d(residual, quantizer.stride, quantizer.stride)
-            inner = quantizer.in_proj(pooled)
-            self._remember(level, inner)
-            if mix > 0:
-                chosen, codes = quantizer.decode_latents(inner)
-                self.uses[level] += torch.bincount(codes.flatten(), minlength=tokens.CODEBOOK)
-                loss = loss + functional.mse_loss(chosen, inner.detach())
-                loss = loss + COMMITMENT_WEIGHT * functional.mse_loss(inner, chosen.detach())
-                inner = torch.where(is_quantised, inner + (chosen - inner).detach(), inner)
-            out = quantizer.out_proj(inner).repeat_interleave(quantizer.stride, dim=-1)
-            total, residual = total + out, residual - out
-        return total, loss
-
-    @torch.no_grad()
-    def open_codebooks(self) -> None:
-        """Codewords where the encoder's outputs are: drawn from them, then moved by k-means."""
-        for level, quantizer in enumerate(self._quantizers):
-            pool = self.pools[level]
-            centre = pool.mean(dim=0)
-            # Nearness is measured by direction, so what all outputs share would hide the rest.
-            quantizer.in_proj.bias -= centre
-            quantizer.out_proj.bias += quantizer.out_proj.weight[:, :, 0] @ centre
-            self.pools[level] = pool = pool - centre
-            order = torch.randperm(len(pool), device=pool.device)
-            drawn = pool[order.repeat(tokens.CODEBOOK // len(pool) + 1)[: tokens.CODEBOOK]]
-            quantizer.codebook.weight.copy_(_kmeans(pool, drawn))
-
-    @torch.no_grad()
-    def refresh(self) -> list[int]:
-        """Move codewords to where the encoder's outputs now are; how many were used, a level.
-
-        The encoder's outputs grow faster than a codeword can follow that is taught only when it is
-        chosen. One that nothing in the memory is near is drawn anew.
-        """
-        used = []
-        for level, quantizer in enumerate(self._quantizers):
-            used.append(int((self.uses[level] > 0).sum()))
-            pool = _gathered(self.pools[level])
-            quantizer.codebook.weight.copy_(_kmeans(pool, quantizer.codebook.weight, rounds=2))
-        self.uses.zero_()
-        return used
-
-    def _remember(self, level: int, inner: Tensor) -> None:
-        flat = inner.detach().transpose(1, 2).flatten(0, 1).float()
-        self.pools[level] = torch.cat([self.pools[level], flat])[-POOL * len(flat) :]
-
-
-def _kmeans(points: Tensor, centres: Tensor, rounds: int = 10) -> Tensor:
-    """(points, d) to as many centres as there were, by direction as SNAC looks codes up.
-
-    A centre that no point is nearest to becomes a point.
-    """
-    directions = functional.normalize(points)
-    for _ in range(rounds):
-        nearest = (directions @ functional.normalize(centres).T).argmax(dim=1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=len(centres))
-        drawn = points[torch.randint(len(points), (len(centres),), device=points.device)]
-        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp_min(1)[:, None], drawn)
-    return centres
-
-
-def _gathered(rows: Tensor) -> Tensor:
-    """Every worker's rows, which are equally many."""
-    if not dist.is_initialized():
-        return rows
-    all_rows = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-    dist.all_gather(all_rows, rows)
-    return torch.cat(all_rows)
-
-
-class Optimisers:
-    """Muon (Jordan et al. 2024) for weights that are matrices, AdamW for everything else."""
-
-    def __init__(self, module: nn.Module) -> None:
-        matrices = [p for n, p in module.named_parameters() if _is_matrix(n, p)]
-        chosen = set(map(id, matrices))
-        self._matrices = [(p, nn.Parameter(_flat(p.detach()).clone())) for p in matrices]
-        rest = [p for p in module.parameters() if id(p) not in chosen]
-        self.all: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, betas=(0.8, 0.99), weight_decay=0.0)
-        ]
-        self._factors = [1.0]
-        for factor, flat in (
-            (NARROW_FACTOR, _narrow(self._matrices)),
-            (1.0, _wide(self._matrices)),
-        ):
-            if flat:
-                self._factors.append(factor)
-                self.all.append(
-                    torch.optim.Muon(
-                        flat, weight_decay=0.0, momentum=0.9,
-                        adjust_lr_fn="match_rms_adamw", ns_steps=4,
-                    )
-                )  # fmt: skip
-
-    @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Move the weights by their gradients."""
-        for weight, flat in self._matrices:
-            flat.copy_(_flat(weight))
-            flat.grad = None if weight.grad is None else _flat(weight.grad)
-        for optimiser, factor in zip(self.all, self._factors, strict=True):
-            optimiser.param_groups[0]["lr"] = factor * rate
-            optimiser.step()
-        for weight, flat in self._matrices:
-            _flat(weight, flat)
-
-    def state(self) -> list[dict[str, Any]]:
-        """To keep, and to `load`."""
-        return [optimiser.state_dict() for optimiser in self.all]
-
-    def load(self, state: list[dict[str, Any]]) -> None:
-        """Go on from `state`."""
-        for optimiser, kept in zip(self.all, state, strict=True):
-            optimiser.load_state_dict(kept)
-
-
-def _narrow(matrices: Sequence[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
-    return [flat for _, flat in matrices if max(flat.shape) <= NARROW]
-
-
-def _wide(matrices: Sequence[tuple[Tensor, nn.Parameter]]) -> list[Tensor]:
-    return [flat for _, flat in matrices if max(flat.shape) > NARROW]
-
-
-def _flat(weight: Tensor, new: Tensor | None = None) -> Tensor:
-    """A convolution's weight as a matrix, the fewer channels first; with `new`, set from that.
-
-    The wider the matrix, the less it costs Muon.
-    """
-    order = weight.transpose(0, 1) if weight.shape[1] < weight.shape[0] else weight
-    if new is not None:
-        order.copy_(new.view(order.shape))
-    return order.flatten(1)
-
-
-def _is_matrix(name: str, weight: Tensor) -> bool:
-    """Whether it is the direction of a convolution that mixes many channels."""
-    return name.endswith("original1") and min(weight.shape[0], weight[0].numel()) >= 16
 
 
 class Trainer:
@@ -311,7 +108,7 @@ class Trainer:
         """One step on (batch, 1, samples); the losses."""
         if self.opened_at is None and self.step >= self.plan.open_steps:
             self.quantised.open_codebooks()
-            _agree(self.codec)
+            workers.agree(self.codec)
             self.average.load_state_dict(self.codec.state_dict())
             self.opened_at = self.step
         z = self.encode(wanted)
@@ -336,7 +133,7 @@ class Trainer:
             loss = loss + FEATURE_WEIGHT * losses.feature_loss(real, made)
         self.codec.zero_grad()
         torch.autograd.backward(loss, inputs=self._learnt)
-        _share(self.codec)
+        workers.share(self.codec)
         torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 10.0)
         rate = self.plan.rate_at(self.step) * self.slowing
         self.optimisers.step(rate)
@@ -347,7 +144,7 @@ class Trainer:
         is_settling = self.plan.is_frozen or rate < SETTLED * self.plan.rate
         if mix > 0 and not is_settling and self.step % REFRESH_EVERY == 0:
             said["used"] = self.quantised.refresh()
-            _agree(self.codec.quantizer)
+            workers.agree(self.codec.quantizer)
             self.average.quantizer.load_state_dict(self.codec.quantizer.state_dict())
         return said
 
@@ -407,7 +204,7 @@ class Trainer:
     def _teach_critics(self, grads: Sequence[Tensor], rate: float) -> None:
         for weight, grad in zip(self.critics.parameters(), grads, strict=True):
             weight.grad = grad
-        _share(self.critics)
+        workers.share(self.critics)
         self.critics_optimiser.param_groups[0]["lr"] = rate
         self.critics_optimiser.step()
 
@@ -419,44 +216,16 @@ class Trainer:
         torch._foreach_lerp_(means, present, 1 - keep)
 
 
-def _share(module: nn.Module) -> None:
-    """Every worker's gradients become the mean of all workers'."""
-    if not dist.is_initialized():
-        return
-    grads = [p.grad for p in module.parameters() if p.grad is not None]
-    flat = torch.cat([grad.flatten() for grad in grads]) / dist.get_world_size()
-    dist.all_reduce(flat)
-    for grad in grads:
-        grad.copy_(flat[: grad.numel()].view_as(grad))
-        flat = flat[grad.numel() :]
-
-
-@torch.no_grad()
-def _agree(module: nn.Module) -> None:
-    """Every worker's weights become those of the first."""
-    if dist.is_initialized():
-        for weight in module.parameters():
-            dist.broadcast(weight, 0)
-
-
 def main() -> None:
     """Parse, train until the plan's last step or --minutes, save."""
     args = _parser().parse_args()
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    if args.workers == 1:
-        _work(0, args)
-    else:
-        (args.out_dir / "meeting").unlink(missing_ok=True)
-        spawn(_work, (args,), nprocs=args.workers)  # type: ignore[no-untyped-call]
+    workers.run(_work, args, args.workers, args.out_dir)
 
 
 def _work(rank: int, args: argparse.Namespace) -> None:
     """What each of the workers does: a share of every batch, on one core."""
     torch.set_flush_denormal(True)
-    if args.workers > 1:
-        torch.set_num_threads(1)
-        meeting = f"file://{(args.out_dir / 'meeting').resolve()}"
-        dist.init_process_group("gloo", meeting, rank=rank, world_size=args.workers)
     plan = Plan(
         args.steps, args.open_steps, args.mix_steps, args.decay_steps, args.rate,
         args.frames, args.batch, args.freeze, args.critics, args.critics_from,
@@ -483,22 +252,6 @@ def _work(rank: int, args: argparse.Namespace) -> None:
         trainer.save()
 
 
-@dataclass(frozen=True)
-class Clock:
-    """When to end, where the machine's speed is not known, and from when on to slow down."""
-
-    until_s: float
-    decay_s: float
-
-    def left(self) -> float:
-        """1 until the decay begins, then a straight line to 0; the first worker's for all."""
-        left_s = self.until_s - time.monotonic()
-        left = torch.tensor(max(0.0, min(1.0, left_s / max(self.decay_s, 1e-3))))
-        if dist.is_initialized():
-            dist.broadcast(left, 0)
-        return float(left)
-
-
 def _steps(trainer: Trainer, batches: Iterator[Tensor], clock: Clock) -> Iterator[dict[str, Any]]:
     """Learn, and tell the means of each hundred steps; a checkpoint now and then."""
     began, sums, used = time.monotonic(), {}, []  # type: float, dict[str, float], list[int]
@@ -515,12 +268,8 @@ def _steps(trainer: Trainer, batches: Iterator[Tensor], clock: Clock) -> Iterato
             began, sums = time.monotonic(), {}
         if trainer.step % CLOCK_EVERY == 0:
             trainer.slowing = clock.left()
-        if trainer.step % REFRESH_EVERY == 0 and _is_first():
+        if trainer.step % REFRESH_EVERY == 0 and workers.is_first():
             trainer.save()
-
-
-def _is_first() -> bool:
-    return not dist.is_initialized() or dist.get_rank() == 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -50,7 +50,7 @@ def test_a_longer_plan_leaves_what_was_said_as_it_is() -> None:
 
 
 def test_every_stock_voice_says_its_share_and_they_take_turns() -> None:
-    plan = corpus.plan(100, 60)
+    plan = corpus.plan(60, 60, 40)
     counts = Counter(line.voice for line in plan)
     assert counts == {"ada": 110, "ben": 110, "cleo": 110, "dov": 110, "eve": 10, "finn": 10}
     assert [line.voice for line in plan[:4]] == list(corpus.STOCK)
@@ -62,6 +62,13 @@ def test_lines_that_cover_the_words_leave_none_behind() -> None:
     assert min(counts[word] for word in sentences.WORDS) >= 5
     assert len(set(lines)) == len(lines)
     assert lines[:40] == list(itertools.islice(sentences.covering(1), 40))
+
+
+def test_forty_lists_have_every_word_once() -> None:
+    lines = list(itertools.islice(sentences.lists(1), 40))
+    words = [word for line in lines for word in sentences.words_of(line)]
+    assert sorted(words) == list(sentences.WORDS)
+    assert all(line.count(". ") == 4 and line.endswith(".") for line in lines)
 
 
 def test_what_nano_is_measured_with_is_over_the_words_and_not_in_the_corpus() -> None:

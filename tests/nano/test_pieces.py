@@ -12,14 +12,14 @@ LEVELS = {"one": 0.1, "two": 0.2, "three,": 0.3, "four?": 0.4}
 """Each word is a tone of its own loudness."""
 
 
-def clip(words: list[str], voice: str = "ada") -> pieces.Clip:
+def clip(words: list[str], voice: str = "ada", gap_s: float = GAP_S) -> pieces.Clip:
     sound: list[NDArray[np.float32]] = []
     times = []
     for word in words:
         start = sum(map(len, sound)) / SAMPLE_RATE + pieces.EARLY_S
         times.append((start, start + WORD_S))
         tone = np.sin(np.arange(round(WORD_S * SAMPLE_RATE)) / 20) * LEVELS[word]
-        sound += [tone.astype(np.float32), np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)]
+        sound += [tone.astype(np.float32), np.zeros(round(gap_s * SAMPLE_RATE), np.float32)]
     return pieces.cut(voice, " ".join(words), np.concatenate(sound), times)
 
 
@@ -29,10 +29,16 @@ def loudness(samples: NDArray[np.float32]) -> float:
 
 def test_a_clip_is_cut_in_the_quiet_between_its_words() -> None:
     cut = clip(["one", "two", "three,"])
-    assert len(cut.cuts) == 4
-    assert cut.cuts[0] == 0
+    assert (len(cut.begins), len(cut.ends), cut.begins[0]) == (3, 3, 0)
     for i in (1, 2):
-        assert np.abs(cut.samples[cut.cuts[i] - 5 : cut.cuts[i] + 5]).max() == 0
+        assert cut.ends[i - 1] == cut.begins[i]
+        assert np.abs(cut.samples[cut.begins[i] - 5 : cut.begins[i] + 5]).max() == 0
+
+
+def test_a_pause_between_two_words_belongs_to_neither() -> None:
+    said = clip(["one", "two"], gap_s=0.5)
+    assert said.ends[0] / SAMPLE_RATE == pytest.approx(WORD_S + pieces.EDGE_S, abs=0.01)
+    assert said.begins[1] / SAMPLE_RATE == pytest.approx(WORD_S + 0.5 - pieces.EDGE_S, abs=0.01)
 
 
 def test_joined_pieces_say_what_their_text_says_and_tell_when() -> None:
@@ -55,8 +61,8 @@ def test_a_whole_clip_is_as_it_was_said() -> None:
     said = clip(["one", "four?"])
     row = pieces.whole(said)
     assert row.text == "one four?"
-    assert len(row.samples) == said.cuts[-1] - said.cuts[0]
-    assert row.starts == [cut - said.cuts[0] for cut in said.cuts[:-1]]
+    assert len(row.samples) == said.ends[-1] - said.begins[0]
+    assert row.starts == [begin - said.begins[0] for begin in said.begins]
 
 
 def test_rows_are_of_one_voice_in_turn_and_the_same_for_the_same_seed() -> None:

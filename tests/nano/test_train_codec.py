@@ -10,9 +10,12 @@ import clips
 import losses
 import numpy as np
 import pytest
+import quantised
 import torch
 import train_codec
-from train_codec import Plan, Quantised, Trainer
+from codec_plan import Clock, Plan
+from quantised import Quantised
+from train_codec import Trainer
 
 from orpheus_clone import layout
 from orpheus_clone.codec.snac import Codec
@@ -72,7 +75,7 @@ def test_codewords_go_where_the_outputs_are_and_none_is_left_alone(tmp_path: Pat
 def test_kmeans_finds_directions() -> None:
     points = torch.cat([torch.eye(8)[i].repeat(50, 1) * (1 + i) for i in range(4)])
     points += 0.01 * torch.randn_like(points)
-    centres = train_codec._kmeans(points, points[::12])
+    centres = quantised._kmeans(points, points[::12])
     nearest = torch.nn.functional.normalize(centres)[:, :4].max(dim=1).values
     assert (nearest > 0.99).all()
 
@@ -83,14 +86,14 @@ def test_the_rate_warms_up_and_ends_at_nothing() -> None:
 
 
 def test_the_clock_slows_training_down_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, now = train_codec.Clock(until_s=100, decay_s=40), [0.0]
+    clock, now = Clock(until_s=100, decay_s=40), [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     left = []
     for now[0] in (0, 60, 80, 100, 130):
         left.append(clock.left())
     assert left == [1, 1, 0.5, 0, 0]
     monkeypatch.undo()
-    assert train_codec.Clock(until_s=time.monotonic() + 9, decay_s=0).left() == 1
+    assert Clock(until_s=time.monotonic() + 9, decay_s=0).left() == 1
 
 
 @pytest.mark.parametrize("critics", [0, 2])
