@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.client import NodeClient
 from orpheus_clone.errors import ArtifactError, UnknownVoice
-from orpheus_clone.store import Store, is_node, open_store
+from orpheus_clone.store import Pointer, Store, is_node, open_store
 from orpheus_clone.store.listing import listed
 from orpheus_clone.store.pointer import Moving, history
 from orpheus_clone.store.store import whoever
@@ -99,7 +99,7 @@ class StorePlace:
 
     def voices(self) -> list[dict[str, Any]]:
         """What the cards say."""
-        return [self._listed(voice) for voice in self.store.voices()]
+        return [self._listed(pointer) for pointer in self.store.pointers()]
 
     def history(self, voice: str) -> list[dict[str, Any]]:
         """The log; UnknownVoice if nothing was ever published by that name."""
@@ -112,8 +112,7 @@ class StorePlace:
         seen = self.store.see(voice)
         return self.store.move(seen, did, seen.pointer.after(did), signed.by, signed.why).current
 
-    def _listed(self, voice: str) -> dict[str, Any]:
-        pointer = self.store.pointer(voice)
+    def _listed(self, pointer: Pointer) -> dict[str, Any]:
         try:
             return listed(pointer, self.store.card(pointer.shown))
         except ArtifactError as error:

@@ -22,6 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from orpheus_clone.errors import OrpheusCloneError
 from orpheus_clone.serve import elevenlabs, openai, refusals, releases, voices
@@ -50,6 +51,11 @@ def create_app(service: Service) -> FastAPI:
     async def deliberate(_: Request, error: OrpheusCloneError) -> JSONResponse:
         service.metrics.rejected.labels(type(error).__name__).inc()
         return refusals.of(error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:
+        """A client that left in the middle of its body: nobody is there to be told."""
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

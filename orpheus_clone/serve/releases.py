@@ -94,18 +94,23 @@ def _signed(request: Request, by: str | None) -> str:
 
 def unpack(packed: bytes, path: Path) -> None:
     """A bundle's files from a tar into the new directory `path`; anything else is refused."""
-    path.mkdir()
-    try:
-        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
-            for entry in tar:
-                # A sparse entry is a terabyte in a kilobyte, and tarfile calls it regular too.
-                is_plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
-                content = tar.extractfile(entry) if is_plain else None
-                if entry.name not in bundle.FILES or content is None:
-                    raise ArtifactError(f"the archive holds {entry.name!r}, which no bundle has")
-                if (path / entry.name).exists():
-                    raise ArtifactError(f"the archive holds {entry.name!r} twice")
-                bundle.check_size(entry.name, entry.size, "the archive")
-                (path / entry.name).write_bytes(content.read())
-    except tarfile.TarError as error:
-        raise ArtifactError(f"the body is not a tar archive: {error}") from error
+    with layout.disk_errors(path):
+        path.mkdir()
+        try:
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
+                for entry in tar:
+                    _unpack(tar, entry, path)
+        except tarfile.TarError as error:
+            raise ArtifactError(f"the body is not a tar archive: {error}") from error
+
+
+def _unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: Path) -> None:
+    # A sparse entry is a terabyte in a kilobyte, and tarfile calls it regular too.
+    is_plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not entry.sparse
+    content = tar.extractfile(entry) if is_plain else None
+    if entry.name not in bundle.FILES or content is None:
+        raise ArtifactError(f"the archive holds {entry.name!r}, which no bundle has")
+    if (path / entry.name).exists():
+        raise ArtifactError(f"the archive holds {entry.name!r} twice")
+    bundle.check_size(entry.name, entry.size, "the archive")
+    (path / entry.name).write_bytes(content.read())

@@ -10,6 +10,7 @@ from orpheus_clone.bundle import VoiceCard
 from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.serve.service import Service
+from orpheus_clone.store import Pointer
 from orpheus_clone.store.listing import listed
 
 
@@ -27,12 +28,11 @@ def routes(service: Service) -> APIRouter:
 def _voices(service: Service) -> list[dict[str, Any]]:
     base = service.node.speaker.base
     stock = [{"id": name, "kind": "stock", "language": base.language} for name in base.voices]
-    return stock + [_cloned(service, name) for name in service.node.store.voices()]
+    return stock + [_cloned(service, pointer) for pointer in service.node.store.pointers()]
 
 
-def _cloned(service: Service, name: str) -> dict[str, Any]:
+def _cloned(service: Service, pointer: Pointer) -> dict[str, Any]:
     """One published voice; a broken one is listed as such, since hiding it helps nobody."""
-    pointer = service.node.store.pointer(name)
     try:
         card = service.node.card(pointer)
     except ArtifactError as error:

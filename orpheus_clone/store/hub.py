@@ -4,6 +4,8 @@
 
 A bundle is one commit, so it is there as a whole or not. A pointer is swapped by a commit that
 names its parent: where another came first, the hub refuses it, and the pointer is read again.
+
+Shown through `huggingface_hub` against a small hub of our own; not tried by us on the real one.
 """
 
 import contextlib
@@ -131,9 +133,12 @@ class HubObjects:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        # Of whichever HTTP library this version of the package is built on.
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
         try:
             yield
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPError) as error:
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StoreError(
                 f"{self.place}: {said}; is HF_TOKEN set, and may it write to that repository?"

@@ -65,10 +65,14 @@ class Store:
         return bundle.parse_card(stored.data, f"{self.objects.place}/{key}")
 
     def voices(self) -> list[str]:
-        """The names that mean something, or have a canary, sorted."""
+        """The names that can be spoken with, sorted."""
+        return [pointer.voice for pointer in self.pointers() if pointer.current]
+
+    def pointers(self) -> list[Pointer]:
+        """Those that name a bundle, be it a canary that waits to be promoted; by voice."""
         found = [name.removesuffix(_SUFFIX) for name in self.objects.names("voices")]
-        known = [name for name in found if layout.VOICE_NAME.fullmatch(name)]
-        return [name for name in known if self.pointer(name) != Pointer(name)]
+        known = [self.pointer(name) for name in found if layout.VOICE_NAME.fullmatch(name)]
+        return [pointer for pointer in known if pointer.shown]
 
     def pointer(self, voice: str) -> Pointer:
         """What a voice's name means."""

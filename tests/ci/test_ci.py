@@ -19,7 +19,16 @@ from tests.conftest import UNJUDGED
 
 CI = Path(__file__).parents[2] / "recipes" / "ci"
 FILES = sorted(path for path in CI.iterdir() if path.is_file())
-UNJUDGING = [part for setting in UNJUDGED for part in ("--set", setting)]
+QUICK = [
+    *UNJUDGED,
+    "sampling.max_seconds=0.5",
+    "eval.prompts=1",
+    "eval.concurrency=1",
+    "eval.sweep=[]",
+    "eval.adapters=1",
+    "eval.precision_prompts=0",
+]
+"""A job that says next to nothing, since all of it takes time."""
 
 
 def calls(path: Path) -> list[list[str]]:
@@ -89,8 +98,9 @@ def job(folder: Path, recordings: Path, *arguments: str, **environment: str) -> 
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     where = {"VOICE": "jack", "RECORDINGS": str(recordings), "TO": str(folder / "store")}
     how = {"OUT": str(folder / "out"), "BASE": "nano", "RECIPE": str(CI.parent / "smoke.yaml")}
+    quick = [part for setting in QUICK for part in ("--set", setting)]
     done = subprocess.run(
-        [CI / "run.sh", "--engine", "hf", *UNJUDGING, *arguments],
+        [CI / "run.sh", "--engine", "hf", *quick, *arguments],
         env={**os.environ, "PATH": path, **where, **how, **environment},
         capture_output=True,
         text=True,

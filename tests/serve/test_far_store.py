@@ -36,8 +36,10 @@ def test_a_node_speaks_what_is_in_s3_and_goes_on_when_s3_is_gone(
         assert frames_of(node.speak("Hello.", "far").content[44:]) == SHORT_FRAMES
         assert node.client.history("far")[0]["by"] == "jane"
         server.stop()
-        log = lambda: node.log.read_text(encoding="utf-8")  # noqa: E731
-        spoken = []
+        spoken: list[int] = []
+
+        def log() -> str:
+            return node.log.read_text(encoding="utf-8")
 
         def is_missed() -> bool:
             spoken.append(frames_of(node.speak("Hello.", "far").content[44:]))

@@ -81,6 +81,7 @@ def test_a_client_that_is_gone_in_the_middle_leaves_nothing(
     assert listed(node, "halfway") is None
     assert not any(source.name in name for name in open_store(node.store).objects.names("bundles"))
     assert node.figure("orpheus_clone_sessions") == sessions
+    assert "Traceback" not in node.log.read_text(encoding="utf-8")
 
 
 def test_a_client_that_is_gone_before_the_answer_has_published_all_the_same(

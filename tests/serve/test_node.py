@@ -10,7 +10,7 @@ import pytest
 from orpheus_clone.bundle import Adapter, Bundle
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
-from orpheus_clone.errors import ArtifactError, Busy, EngineError, UnknownVoice
+from orpheus_clone.errors import ArtifactError, Busy, EngineError, MachineError, UnknownVoice
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.node import Node
@@ -261,3 +261,22 @@ async def test_an_unpublished_voice_is_unknown_and_a_forgotten_one_is_deleted(
         assert sum([len(chunk.samples) async for chunk in chunks]) > 0, "it speaks to the end"
     with pytest.raises(ArtifactError):
         node.store.read(accepted.name)
+
+
+async def test_a_full_disk_leaves_the_old_voice_speaking(
+    engine: LoadingEngine,
+    codec: Codec,
+    base: BaseModel,
+    run_dir: RunDir,
+    tmp_path: Path,
+    small_disk: Callable[[int], Path],
+) -> None:
+    old, new = (made(run_dir, tmp_path, "a", override_reason=why) for why in ("old", "new"))
+    pages = sum(-(-path.stat().st_size // 4096) for path in old.path.iterdir())
+    store = open_store(small_disk(4 * pages + 12))
+    node = Node(Speaker(engine, codec, base), store, 2, allows_unproven=True)
+    await node.accept(old.path)
+    with pytest.raises(MachineError, match="No space left on device; free some space"):
+        await node.accept(new.path)
+    assert node.find("a").bundle == old.name
+    assert await say(node, "a") == 4096

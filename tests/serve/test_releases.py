@@ -1,6 +1,7 @@
 """Releasing on a real node: who speaks before, meanwhile and after, and who did it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx

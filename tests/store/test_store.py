@@ -88,6 +88,14 @@ def test_a_canary_waits_beside_the_current_bundle(
     assert store.pointer("jack") == Pointer("jack", (first,), Canary(second, 0.25))
 
 
+def test_a_voice_that_only_waits_is_known_and_not_spoken_with(
+    store: Store, bundles: list[Bundle], released: Release
+) -> None:
+    name = released(bundles[0], 0.0)
+    assert store.voices() == []
+    assert store.pointers() == [Pointer("jack", (), Canary(name, 0.0))]
+
+
 def test_an_unpublished_voice_is_listed_no_more_and_its_log_stays(
     store: Store, bundles: list[Bundle], released: Release
 ) -> None:
