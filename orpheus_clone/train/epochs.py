@@ -60,18 +60,21 @@ class Epochs:
         recipe: Recipe,
         say: Say,
     ) -> None:
-        """`model` is the PeftModel in training, `say` is told what happens.
+        """`model` is in training (PeftModel); `say` is told what happens. RUN/reference/ is there.
 
         MachineError where a judge that the recipe names is not here: now, not hours later.
         """
         self._out, self._model, self._base, self._voice = out, model, base, voice
         self._recipe, self._say = recipe, say
         self._settings = recipe.train.selection
+        self._reference = reference.read(out)
+        self._prompts = prompt_set(self._settings.prompts, self._reference)
         self._key = ""
         self._notes: tuple[str, ...] = (_why_unheard(base),)
         if is_heard(base, recipe):
             judges = open_judges(recipe.judges)
-            self._key, self._notes = _key(recipe, base, judges), judges.notes
+            self._key = _key(self._prompts, recipe, base, judges)
+            self._notes = judges.notes
 
     def end(self, number: int, step: int) -> bool:
         """Keep and hear epoch `number`, which ended with `step`; whether training should stop."""
@@ -96,7 +99,7 @@ class Epochs:
         return Released(epochs[choice.epoch - 1], digest)
 
     def _hear(self, number: int) -> None:
-        folder, prompts = self._folder(number), prompt_set(self._settings.prompts)
+        folder, prompts = self._folder(number), self._prompts
         digest = layout.sha256_file(folder / bundle.WEIGHTS_FILE)
         adapter = Adapter(bundle.bundle_name(f"epoch-{number}", digest), folder, digest)
         voice = Voice(self._voice, adapter, self._recipe.sampling)
@@ -107,7 +110,7 @@ class Epochs:
         spoken = asyncio.run(speak_prompts(self._model, self._base, voice, prompts, progress))
         self._say(f"epoch {number} is heard")
         # Opened each time: what judges hold of a GPU's memory, training needs in between.
-        listener = Listener(open_judges(self._recipe.judges), reference.read(self._out))
+        listener = Listener(open_judges(self._recipe.judges), self._reference)
         hearings = listener.hear(spoken)
         heard.write(folder, self._key, add_up(hearings, listener), spoken, hearings)
 
@@ -163,9 +166,8 @@ def _why_unheard(base: BaseModel) -> str:
     return RANDOM_BASE if base.is_random else "train.selection.prompts is 0: no epoch is heard"
 
 
-def _key(recipe: Recipe, base: BaseModel, judges: Judges) -> str:
+def _key(prompts: list[str], recipe: Recipe, base: BaseModel, judges: Judges) -> str:
     """Of everything that what is heard depends on, beside the adapter."""
-    prompts = prompt_set(recipe.train.selection.prompts)
     by = [recipe.sampling.model_dump(), base.codec_digest, judges.digests()]
     return layout.sha256_json([prompts, *by])
 

@@ -16,6 +16,7 @@ import numpy as np
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.listening.hear import Ending, Spoken
+from orpheus_clone.listening.reference import Reference
 from orpheus_clone.models import BaseModel
 from orpheus_clone.speech import Speaker, Voice
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -23,8 +24,13 @@ from orpheus_clone.tokens import SAMPLE_RATE
 Progress = Callable[[int, int], None]
 
 
-def prompt_set(count: int) -> list[str]:
-    """The first `count` of the fixed prompts, in which short and long, question and number mix."""
+def prompt_set(count: int, reference: Reference) -> list[str]:
+    """The first `count` of the fixed prompts, in which short and long, question and number mix.
+
+    They are English; of a speaker of another language, what the held-out clips say.
+    """
+    if reference.language != "en":
+        return [clip.text for clip in reference.clips[:count]]
     text = (files("orpheus_clone.train") / "prompts.txt").read_text(encoding="utf-8")
     return text.splitlines()[:count]
 
