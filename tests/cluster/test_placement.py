@@ -90,6 +90,18 @@ def test_who_has_no_slot_left_takes_only_the_voices_that_it_speaks() -> None:
     assert seeing(*changed(idle_makes_room)).place(JACK, "s").id == ORDER[0]
 
 
+def test_a_slot_is_free_again_when_the_last_session_of_its_voice_ends() -> None:
+    placement = seeing(with_load(node("one"), 0, slots=1))
+    eva = Wanted("eva", POOL, "eva@1")
+    placement.place(JACK, "s")
+    placement.place(JACK, "t")
+    placement.end("s")
+    with pytest.raises(Busy):
+        placement.place(eva, "u")
+    placement.end("t")
+    assert placement.place(eva, "u").id == "one"
+
+
 def test_a_stock_voice_needs_no_slot_and_its_sessions_are_spread() -> None:
     placement = seeing(*(with_load(n, 100, slots=0) for n in EIGHT))
     stock = Wanted("tara", POOL)
@@ -142,6 +154,9 @@ def test_a_session_that_was_refused_goes_to_the_next_and_the_cap_is_of_those_tha
     assert two.place(JACK, "s", without={"a"}).id == "b"
     with pytest.raises(Busy):
         two.place(JACK, "t", without={"a", "b"})
+    # Of b and c the cap is ceil(1.1 x 25 / 2) = 14; jack would like c.
+    three = seeing(*(with_load(node(name), n) for name, n in (("a", 99), ("b", 10), ("c", 14))))
+    assert three.place(JACK, "s", without={"a"}).id == "b"
     with pytest.raises(Busy):
         seeing(node("a")).place(JACK, "s", without=["a", "a", "unknown"])
 
@@ -150,8 +165,10 @@ def test_a_node_that_broke_a_connection_gets_no_more_until_it_has_said_twice_tha
     None
 ):
     placement = seeing(*EIGHT)
+    assert placement.place(JACK, "r").id == ORDER[0]
     placement.suspect(ORDER[0])
     placement.suspect("unknown")
+    assert placement.cap(POOL) == 12  # ceil(1.1 x 71 / 7): its eleven count no more
     assert placement.place(JACK, "s").id == ORDER[1]
     owner = by_id(ORDER[0])
     placement.see(changed(replace(owner, beat=1)))
@@ -166,7 +183,7 @@ def test_a_session_is_counted_until_its_node_has_surely_reported_it() -> None:
     placement = seeing(one)
     placement.place(JACK, "s")
     caps = [placement.cap(POOL)]
-    for beat, reported in ((0, 0), (1, 0), (2, 1), (3, 1)):
+    for beat, reported in ((0, 0), (1, 0), (3, 1), (2, 1)):
         placement.see([replace(one, beat=beat, load=Load(reported, 8))])
         caps.append(placement.cap(POOL))
     assert caps == [3] * 5

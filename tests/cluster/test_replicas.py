@@ -87,6 +87,7 @@ def test_replicas_go_back_one_at_a_time_after_the_demand_has_been_low_for_a_whil
     steps = [now - then for now, then in pairwise([5, *seen])]
     assert set(steps) == {0, 1}
     falls = [i for i, step in enumerate(steps) if step]
+    assert falls[0] * TICK > COOL_DOWN_SECONDS
     assert min((b - a) * TICK for a, b in pairwise(falls)) >= COOL_DOWN_SECONDS
 
 
