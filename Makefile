@@ -3,6 +3,7 @@
 # make check   lint, types, import contracts                                    (under a minute)
 # make long    a real speaker's 24 minutes through clone and serve; MINUTES=3.5 for a slice
 # make soak    streams that come and go for SECONDS=600: no leak, no lost sample
+# make fuzz    ten thousand broken messages and requests to every way of speaking: no error of ours
 # make install only the set-up, into .venv
 
 VENV ?= .venv
@@ -17,7 +18,7 @@ else
 TORCH := torch==2.13.0
 endif
 
-.PHONY: install demo test check long soak clean
+.PHONY: install demo test check long soak fuzz clean
 
 install: $(READY)
 
@@ -59,6 +60,11 @@ soak: export OMP_WAIT_POLICY := passive
 soak: $(READY)
 	$(BIN)/python -c "import vllm"
 	SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/test_soak.py
+
+CASES ?= 10000
+fuzz: export OMP_WAIT_POLICY := passive
+fuzz: $(READY)
+	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest --timeout 7200 tests/serve/test_fuzz.py
 
 clean:
 	rm -rf $(VENV) demo build

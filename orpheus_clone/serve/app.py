@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -40,7 +40,13 @@ def create_app(service: Service) -> FastAPI:
         yield
         await proxy.close()
 
-    app = FastAPI(title="orpheus-clone", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="orpheus-clone",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=refusals.DOCUMENTED,
+    )
     app.add_middleware(Gate, keys=service.keys)
     app.include_router(openai.routes(service, proxy))
     app.include_router(elevenlabs.routes(service, proxy))
@@ -80,10 +86,11 @@ def create_app(service: Service) -> FastAPI:
         """200 while the node takes new sessions."""
         return _health(service)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Figures in Prometheus's text format."""
         service.metrics.nodes.set(len(service.membership.nodes()))
+        service.metrics.ring_version.set(service.membership.version)
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app

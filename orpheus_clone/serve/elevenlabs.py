@@ -37,6 +37,7 @@ from orpheus_clone.serve.session import Session
 from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
 
+_PATH = "/v1/text-to-speech/{voice}"
 LONGEST_TEXT = 8000
 """Characters of a request."""
 IDLE_S = 20.0
@@ -91,8 +92,8 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
     router = APIRouter()
     node = service.node
 
-    @router.post("/v1/text-to-speech/{voice}")
-    @router.post("/v1/text-to-speech/{voice}/stream")
+    @router.post(_PATH, responses=formats.DOCUMENTED, response_class=Response)
+    @router.post(_PATH + "/stream", responses=formats.DOCUMENTED, response_class=Response)
     async def speech(
         voice: str,
         body: TextRequest,
@@ -111,11 +112,11 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
         sound = _encoded(Encoder(form, body.speed), chunks)
         return ClosingResponse(sound, media_type=form.media_type)
 
-    @router.websocket("/v1/text-to-speech/{voice}/stream-input")
+    @router.websocket(_PATH + "/stream-input")
     async def single(voice: str, socket: WebSocket) -> None:
         await _serve(service, voice, socket, is_single=True)
 
-    @router.websocket("/v1/text-to-speech/{voice}/multi-stream-input")
+    @router.websocket(_PATH + "/multi-stream-input")
     async def multi(voice: str, socket: WebSocket) -> None:
         await _serve(service, voice, socket, is_single=False)
 

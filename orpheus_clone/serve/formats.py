@@ -8,7 +8,7 @@ Opus comes in Ogg, AAC in ADTS; every format can be played while it comes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from orpheus_clone.errors import DataError
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -40,6 +40,14 @@ class Format:
         """The answer's content type."""
         return _MEDIA_TYPES[self.codec]
 
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Sound as it comes.",
+        "content": {name: {} for name in (*_MEDIA_TYPES.values(), "text/event-stream")},
+    }
+}
+"""What the OpenAPI description says of an answer with sound."""
 
 OpenAIFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 

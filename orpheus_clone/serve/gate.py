@@ -4,6 +4,9 @@ The framework reads a whole body before it asks who is there, so both are checke
 socket is refused before it is accepted; its messages have limits of their own.
 """
 
+import asyncio
+import contextlib
+
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +21,7 @@ LARGEST_BODY = 64 * 2**10
 LARGEST_BUNDLE = sum(bundle.LARGEST.values()) + 64 * 2**10
 """Bytes of a bundle's files, and of the tar around them."""
 _BUNDLES = "/v1/voices/"
+GONE_SECONDS = 1.0
 
 
 class Gate:
@@ -35,12 +39,14 @@ class Gate:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        app = self._app
         if not self._keys.accept(_authorization(headers)):
-            wanted = "a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY"
-            await _refusal(401, wanted)(scope, receive, send)
-            return
+            app = _refusal(401, "a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
+            await _until_gone(app, scope, receive, send)
+            return
+        if app is not self._app:
+            await app(scope, receive, send)
             return
         limit = LARGEST_BUNDLE if scope["path"].startswith(_BUNDLES) else LARGEST_BODY
         length = headers.get("content-length", "0")
@@ -55,6 +61,26 @@ def _authorization(headers: dict[str, str]) -> str | None:
     if "xi-api-key" in headers and "authorization" not in headers:
         return f"Bearer {headers['xi-api-key']}"
     return headers.get("authorization")
+
+
+async def _until_gone(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """A socket's application; of one that was refused, until the connection is closed.
+
+    uvicorn 0.54 takes a refused handshake for an unfinished one until then, and logs an error.
+    """
+    is_refused = False
+
+    async def noted(message: Message) -> None:
+        nonlocal is_refused
+        is_refused = is_refused or message["type"] == "websocket.http.response.start"
+        await send(message)
+
+    await app(scope, receive, noted)
+    goodbyes = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_SECONDS):
+            while is_refused and goodbyes < 2:  # one of the answer, one of the connection
+                goodbyes += (await receive())["type"] == "websocket.disconnect"
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -68,7 +68,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
     router = APIRouter()
     node = service.node
 
-    @router.post("/v1/audio/speech")
+    @router.post("/v1/audio/speech", responses=formats.DOCUMENTED, response_class=Response)
     async def speech(body: SpeechRequest, request: Request) -> Response:
         began = time.perf_counter()
         if body.voice_name not in node.speaker.base.voices:

@@ -3,6 +3,8 @@
 The same answer refuses a request and, before it is accepted, a socket.
 """
 
+from typing import Any
+
 from fastapi.responses import JSONResponse
 from starlette.websockets import WebSocket
 
@@ -16,6 +18,34 @@ from orpheus_clone.errors import (
 )
 
 RETRY_AFTER_SECONDS = 2
+
+_SHAPE = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "integer"},
+            },
+        }
+    },
+}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"description": said, "content": {"application/json": {"schema": _SHAPE}}}
+    for status, said in {
+        400: "The request cannot be understood, or its text not be spoken.",
+        401: "A key is wanted.",
+        404: "There is no such voice.",
+        409: "The voice cannot be used as it is.",
+        413: "The request is too large.",
+        503: "The node cannot do it now.",
+    }.items()
+}
+"""What the OpenAPI description says of every route."""
 
 _BY_KIND = (
     (UnknownVoice, 404),

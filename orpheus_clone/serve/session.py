@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,10 +172,10 @@ class Session:
         if context is not None and context.is_flushed:
             context.end()
             return
-        cut = [task for task, (named, _) in self._tasks.items() if named == name]
-        finals = [self._tasks[task][1].final() for task in cut]
+        cut = {task: context for task, (of, context) in self._tasks.items() if of == name}
         await _cancelled(cut)
-        await _one_by_one(finals)
+        for context in cut.values():
+            await context.final()
 
     async def _close_socket(self) -> None:
         self._is_ending = True
@@ -186,9 +186,8 @@ class Session:
 
     async def _overflow(self, name: str) -> None:
         """Text is never dropped in silence: the context that cannot hold it ends."""
-        ended = [task for task, (named, _) in self._tasks.items() if named == name]
         context = self._contexts.pop(name)
-        await _cancelled(ended)
+        await _cancelled([task for task, (_, of) in self._tasks.items() if of is context])
         most = self._limits.buffer_characters
         await context.fail(f"a context holds {most} characters that are not spoken yet", POLICY)
         if self._is_single:
@@ -229,8 +228,3 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _one_by_one(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    for call in calls:
-        await call
