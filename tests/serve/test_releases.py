@@ -169,6 +169,25 @@ def test_of_two_who_publish_at_once_one_wins_and_the_other_is_told_who_it_was(
     assert frames(node, "contested") == 5
 
 
+def test_of_four_who_publish_at_once_each_has_won_or_was_told(
+    node: RunningNode, run_dir: RunDir, tmp_path: Path
+) -> None:
+    sources = [made(run_dir, tmp_path, "rushed", override_reason=str(i)) for i in range(4)]
+
+    def release(source: Bundle) -> str | None:
+        try:
+            return str(node.client.publish(source)["bundle"])
+        except Busy:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        won = [name for name in pool.map(release, sources) if name is not None]
+    moves = node.client.history("rushed")
+    assert won
+    assert sorted(str(move["to"]) for move in moves) == sorted(won)
+    assert frames(node, "rushed") == 5
+
+
 @pytest.mark.parametrize(
     "path",
     ["jack/explode", "jack/promote/x", "JACK/promote", "..%2f/promote"],
