@@ -51,6 +51,11 @@ class Metrics:
         self.nodes = Gauge(
             "orpheus_clone_nodes", "Nodes on this one's ring.", registry=self._registry
         )
+        self.ring_version = Gauge(
+            "orpheus_clone_ring_version",
+            "Of the fleet's members; nodes that differ for long do not hear from one registry.",
+            registry=self._registry,
+        )
 
     @contextmanager
     def voice(self, bundle: str | None, arm: str) -> Iterator[Callable[[str], None]]:

@@ -78,6 +78,15 @@ def proxied(node: RunningNode) -> float:
     return node.figure("orpheus_clone_proxied_total")
 
 
+def test_both_nodes_know_the_same_version_of_the_ring(nodes: dict[str, RunningNode]) -> None:
+    eventually(
+        lambda: len({n.figure("orpheus_clone_ring_version") for n in nodes.values()}) == 1,
+        10,
+        "one version",
+    )
+    assert nodes["node-a"].figure("orpheus_clone_ring_version") > 0
+
+
 def test_a_voice_that_is_published_at_the_wrong_node_is_loaded_by_the_owner(
     nodes: dict[str, RunningNode], voices: dict[str, str]
 ) -> None:
