@@ -134,14 +134,14 @@ def clips(count: int, seed: int = 0) -> list[TrainingRow]:
     return rows
 
 
-class Alive(TorchDispatchMode):
+class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     """Notes the most bytes alive at once of what operations in the block make.
 
     `counts` says which tensors; a parameter, or a view of one, is nobody's making.
     """
 
     def __init__(self, model: Any, counts: Callable[[torch.Tensor], bool]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._now = 0
         self._counts = counts

@@ -52,7 +52,11 @@ def measure(shape: str, settings: Train, count: int, rounds: int) -> dict[str, A
         f"{name}_minutes_for_30": round(tokens / side.tokens_per_s / 60, 1)
         for name, side in figures.items()
     }
-    line = {"bench": "train", "model": f"random {shape}", "hardware": hardware_name()}
+    line: dict[str, Any] = {
+        "bench": "train",
+        "model": f"random {shape}",
+        "hardware": hardware_name(),
+    }
     line |= {"precision": precision, "reckoned_peak_gb": round(need.total / 1e9, 2)}
     return line | ratios(figures) | minutes | {"table": table(figures)}
 
