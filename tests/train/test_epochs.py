@@ -187,38 +187,57 @@ def test_an_epoch_that_is_asked_again_says_the_same_and_no_other_speaks(
     assert stamp.adapter_digest == heard.stamp.adapter_digest
 
 
+@pytest.fixture(scope="module")
+def plain(
+    prepared: PreparedDir, talkative: BaseModel, tmp_path_factory: pytest.TempPathFactory
+) -> RunDir:
+    """A run that nobody judged and nothing interrupted; not to be changed."""
+    out = RunDir(tmp_path_factory.mktemp("plain") / "jack")
+    train(prepared, out, recipe=small(0.2), base=talkative)
+    return out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_killed_while_an_epoch_spoke_ends_as_if_it_had_not_been(
-    prepared: PreparedDir, talkative: BaseModel, tmp_path: Path
+    plain: RunDir,
+    prepared: PreparedDir,
+    talkative: BaseModel,
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
     script = (
-        "import os, signal, sys\n"
+        "import os, sys\n"
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
         "from orpheus_clone import models\n"
+        "from orpheus_clone.errors import Interrupted\n"
         "from orpheus_clone.layout import PreparedDir, RunDir\n"
         "from orpheus_clone.train.run import train\n"
         "from tests.train.test_epochs import small\n"
-        "data, out = (Path(argument) for argument in sys.argv[1:])\n"
+        "data, out, number = sys.argv[1:]\n"
         "def say(line):\n"
         "    if line.startswith('epoch 2 speaks: 1'):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        os.kill(os.getpid(), int(number))\n"
         "base = replace(models.locate('nano'), is_random=False)\n"
-        "train(PreparedDir(data), RunDir(out), recipe=small(), base=base, say=say)\n"
+        "data, out = PreparedDir(Path(data)), RunDir(Path(out))\n"
+        "try:\n"
+        "    train(data, out, recipe=small(0.2), base=base, say=say)\n"
+        "except Interrupted:\n"
+        "    os.kill(os.getpid(), 9)\n"
     )
-    out, whole = RunDir(tmp_path / "killed"), RunDir(tmp_path / "whole")
-    command = [sys.executable, "-c", script, str(prepared.root), str(out.root)]
+    out = RunDir(tmp_path / "killed")
+    command = [sys.executable, "-c", script, str(prepared.root), str(out.root), str(int(number))]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], check=False, timeout=200)
     assert done.returncode == -signal.SIGKILL
     assert not (out.epochs / "epoch-2" / "spoken").exists()
     lines: list[str] = []
     steps: list[Step] = []
-    train(prepared, out, recipe=small(), base=talkative, report=steps.append, say=lines.append)
+    train(prepared, out, recipe=small(0.2), base=talkative, report=steps.append, say=lines.append)
     assert [step.step for step in steps] == [5, 6]
     assert spoke(lines) == ["epoch 2 is heard", "epoch 3 is heard"]
-    train(prepared, whole, recipe=small(), base=talkative)
-    assert table(out) == table(whole)
-    assert voices(out) == voices(whole)
-    assert out.stamp().adapter_digest == whole.stamp().adapter_digest
+    assert table(out) == table(plain)
+    assert voices(out) == voices(plain)
+    assert out.stamp().adapter_digest == plain.stamp().adapter_digest
 
 
 def test_other_limits_choose_anew_and_nobody_learns_or_speaks(
