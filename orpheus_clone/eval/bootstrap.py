@@ -7,11 +7,16 @@
 Whole utterances are drawn: a corpus word error rate is summed up anew over those that were, so
 words that fall in one utterance stay together. Two voices that spoke the same prompts are
 compared in pairs: both are drawn alike, and the figure is their difference.
+
+Of 200 utterances that all stopped every draw has all, which says nothing of the 201st: a share has
+Wilson's interval (1927) instead. Limit: where no utterance has a word wrong, the interval of the
+error rate is 0 to 0, and claims more than is known.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,8 +50,13 @@ def ratio(table: Rows) -> NDArray[np.float64]:
     return np.asarray(table[..., 0].sum(axis=-1) / np.where(total == 0, 1, total))
 
 
+def share(table: Rows) -> NDArray[np.float64]:
+    """Of the rows whose first column is true."""
+    return mean(table)
+
+
 def mean(table: Rows) -> NDArray[np.float64]:
-    """Of the first column; of booleans it is their share."""
+    """Of the first column."""
     return np.asarray(table[..., 0].mean(axis=-1))
 
 
@@ -60,7 +70,17 @@ def interval(values: ArrayLike, statistic: Statistic, *, seed: int = 0) -> Inter
     table = rows(values)
     if len(table) < 2:
         return None
+    if statistic is share:
+        return wilson(int(table[:, 0].sum()), len(table))
     return _middle(statistic(table[_draws(len(table), seed)]))
+
+
+def wilson(hits: int, count: int) -> Interval:
+    """Of the share that `hits` of `count` are; Wilson's score interval, never outside 0 to 1."""
+    z2 = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
+    middle = (hits + z2 / 2) / (count + z2)
+    half = math.sqrt(z2 * (hits * (count - hits) / count + z2 / 4)) / (count + z2)
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
 
 
 def difference(

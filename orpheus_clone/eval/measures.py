@@ -82,7 +82,7 @@ def _letters(line: Line) -> Row:
     return None if line.letters is None else (line.letter_edits or 0, line.letters)
 
 
-_SHARE, _MEAN, _MEDIAN, _RATIO = bootstrap.mean, bootstrap.mean, bootstrap.median, bootstrap.ratio
+_SHARE, _MEAN, _MEDIAN, _RATIO = bootstrap.share, bootstrap.mean, bootstrap.median, bootstrap.ratio
 MEASURES = (
     Measure("stream rate", "tok/s", lambda line: (line.rate,), _MEDIAN, True, 1),
     Measure("first audio P50", "ms", lambda line: (line.first_audio_ms,), _MEDIAN, False, 1),

@@ -33,7 +33,7 @@ def prompts_for(settings: Eval, language: str, heldout: Sequence[str]) -> list[s
     its speaker says in the held-out clips."""
     if settings.prompts_file is not None:
         lines = _own(Path(settings.prompts_file).expanduser())
-    elif language == ENGLISH or not heldout:
+    elif language == ENGLISH:
         lines = _lines()
     else:
         lines = list(heldout)

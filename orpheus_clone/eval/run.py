@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from orpheus_clone import layout
+from orpheus_clone.errors import ArtifactError
 from orpheus_clone.eval import compare, report, special
 from orpheus_clone.eval.compare import Compared
 from orpheus_clone.eval.gates import judge, verdict
@@ -67,6 +68,7 @@ async def evaluate(
     order: Order, open_speaker: OpenSpeaker, progress: Progress = lambda _part, _done, _of: None
 ) -> Evaluation:
     """Speak through the trained adapter, judge what is heard, and write the report."""
+    _check_base(order)
     own = reference.read(order.run)
     kept = Kept(order.run.unfinished_eval, order.key)
     asked = Asked(
@@ -82,6 +84,17 @@ async def evaluate(
     report.write(order.run, evaluation, kept, own)
     kept.forget()
     return evaluation
+
+
+def _check_base(order: Order) -> None:
+    """ArtifactError for a voice of another base: what it says would prove nothing."""
+    for run in (order.run, *order.others):
+        stamp = run.stamp()
+        if stamp.base_digest != order.base.digest:
+            raise ArtifactError(
+                f"{run.root} was trained on {stamp.base} {stamp.base_digest[:12]}, but this is "
+                f"{order.base.name} {order.base.digest[:12]}: evaluate it with that base (--base)"
+            )
 
 
 @dataclass(frozen=True)

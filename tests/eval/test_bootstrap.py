@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from orpheus_clone.eval.bootstrap import Interval, difference, interval, mean, median, ratio
+from orpheus_clone.eval.bootstrap import (
+    Interval,
+    difference,
+    interval,
+    mean,
+    median,
+    ratio,
+    share,
+    wilson,
+)
 
 
 def test_the_interval_of_a_mean_is_that_of_normal_theory() -> None:
@@ -72,3 +81,20 @@ def test_one_utterance_has_no_interval() -> None:
 def test_utterances_that_are_no_pairs_are_not_compared() -> None:
     with pytest.raises(ValueError, match="3 and 2 utterances"):
         difference([1.0, 2.0, 3.0], [1.0, 2.0], mean)
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [(10, 20, 0.299, 0.701), (0, 10, 0.0, 0.278), (81, 263, 0.2553, 0.3662)],
+)
+def test_a_shares_interval_is_wilsons(hits: int, count: int, low: float, high: float) -> None:
+    # The last: Newcombe 1998, table I.
+    found = wilson(hits, count)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_of_200_that_all_stopped_the_next_may_not() -> None:
+    found = interval([True] * 200, share)
+    assert found is not None
+    assert found.low == pytest.approx(0.981, abs=1e-3)
+    assert found.high == pytest.approx(1.0)

@@ -15,7 +15,7 @@ import pytest
 from orpheus_clone import layout, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.engine.base import Delta, EngineInfo, Precision, Request
-from orpheus_clone.errors import EngineDead
+from orpheus_clone.errors import ArtifactError, EngineDead
 from orpheus_clone.eval import report
 from orpheus_clone.eval.parts import OpenSpeaker
 from orpheus_clone.eval.run import Order, evaluate
@@ -260,3 +260,12 @@ async def test_the_report_is_of_its_key(studio: Studio) -> None:
     evaluation = await studio.evaluate()
     assert report.read_key(studio.run) == evaluation.key == order(studio).key
     assert report.read(studio.run) == evaluation
+
+
+async def test_a_voice_of_another_base_is_refused_by_name(studio: Studio, tmp_path: Path) -> None:
+    stamp = replace(studio.run.stamp(), base_digest="0" * 64)
+    other = with_reference(studio.run, tmp_path / "other")
+    layout.write_stamp(other.stamp_file, stamp)
+    for wrong in (replace(order(studio), run=other), replace(order(studio), others=(other,))):
+        with pytest.raises(ArtifactError, match="other was trained on nano 000000000000"):
+            await evaluate(wrong, opening(studio, tape=Tape()))
