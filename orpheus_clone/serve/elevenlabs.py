@@ -102,15 +102,14 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
     ) -> Response:
         began = time.perf_counter()
         form = formats.elevenlabs(output_format)
-        if voice not in node.speaker.base.voices:
-            carried = await proxy.to_owner(request, voice)
-            if carried is not None:
-                service.metrics.proxied.inc()
-                return carried
+        carried = await speaking.carried(service, proxy, request, voice)
+        if carried is not None:
+            return carried
         found = await speaking.find(service, voice, request.headers.get(SESSION))
         chunks = await speaking.begin(service, found, body.text, began)
         sound = _encoded(Encoder(form, body.speed), chunks)
-        return ClosingResponse(sound, media_type=form.media_type)
+        stall_s = service.limits.write_stall_seconds
+        return ClosingResponse(sound, media_type=form.media_type, stall_s=stall_s)
 
     @router.websocket(_PATH + "/stream-input")
     async def single(voice: str, socket: WebSocket) -> None:

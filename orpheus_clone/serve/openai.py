@@ -71,16 +71,15 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
     @router.post("/v1/audio/speech", responses=formats.DOCUMENTED, response_class=Response)
     async def speech(body: SpeechRequest, request: Request) -> Response:
         began = time.perf_counter()
-        if body.voice_name not in node.speaker.base.voices:
-            carried = await proxy.to_owner(request, body.voice_name)
-            if carried is not None:
-                service.metrics.proxied.inc()
-                return carried
+        carried = await speaking.carried(service, proxy, request, body.voice_name)
+        if carried is not None:
+            return carried
         found = await speaking.find(service, body.voice_name, request.headers.get(SESSION))
         chunks = await speaking.begin(service, found, body.input, began)
         return ClosingResponse(
             encode(body, chunks),
             media_type=body.media_type,
+            stall_s=service.limits.write_stall_seconds,
             headers={
                 "x-orpheus-clone-node": service.membership.me.id,
                 BUNDLE: found.bundle or "none",

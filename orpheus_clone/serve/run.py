@@ -35,6 +35,8 @@ from orpheus_clone.store import open_store
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30
+SEND_BYTES = 128 * 2**10
+"""Of sound that the kernel holds for a client that reads slowly; of its own accord it holds 4 MB."""
 STALL_SECONDS = 30
 """A connection that takes no byte for so long is dropped; `limits` says the same of sockets."""
 WATCH_SECONDS = 0.25
@@ -114,6 +116,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # so that who reads nothing does not stay for hours
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_SECONDS * 1000)
     try:

@@ -6,12 +6,32 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from fastapi import Request
+
+from orpheus_clone import layout
 from orpheus_clone.errors import EngineError
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.node import Found
+from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
+from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
 from orpheus_clone.tokens import SAMPLE_RATE
+
+
+async def carried(
+    service: Service, proxy: Proxy, request: Request, voice: str
+) -> ClosingResponse | None:
+    """The answer of the node that owns the voice, or None if this one is to speak.
+
+    DataError for what is no voice's name: it is not to be looked for anywhere.
+    """
+    if voice in service.node.speaker.base.voices:
+        return None
+    answer = await proxy.to_owner(request, layout.checked_voice_name(voice))
+    if answer is not None:
+        service.metrics.proxied.inc()
+    return answer
 
 
 async def find(service: Service, voice: str, session: str | None) -> Found:

@@ -1,12 +1,15 @@
 """Streaming answers that stop the work behind them when the client hangs up, or reads nothing."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from orpheus_clone.serve.limits import Limits
+
+log = logging.getLogger(__name__)
 
 
 class ClosingResponse(StreamingResponse):
@@ -35,5 +38,7 @@ class ClosingResponse(StreamingResponse):
 
         try:
             await super().__call__(scope, receive, send_soon)
+        except TimeoutError:
+            log.warning("a client took nothing for %s s; its answer ends unfinished", self._stall_s)
         finally:
             await self._body.aclose()

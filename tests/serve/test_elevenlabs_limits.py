@@ -235,9 +235,9 @@ async def test_a_client_that_reads_nothing_is_left_and_the_engine_with_it(
 ) -> None:
     engine.frames = None
     host, port = node.split(":")
-    raw = sockets.create_connection((host, int(port)))
+    raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    # A window so small that nothing is read ahead of the client.
+    raw.connect((host, int(port)))
     async with connect(f"ws://{node}{MULTI}?output_format=pcm_48000", sock=raw) as deaf:
         deaf.transport.pause_reading()
         for i in range(10):
@@ -246,5 +246,5 @@ async def test_a_client_that_reads_nothing_is_left_and_the_engine_with_it(
         await eventually(lambda: engine.open, "it speaks")
         await eventually(lambda: not engine.open, "it speaks no more")
         # What is held for a client is bounded by the buffers beneath; PCM at 48 kHz in base64.
-        assert engine.made * 2048 * 2 * 2 * 4 / 3 < 16 * 2**20
+        assert engine.made * 2048 * 2 * 2 * 4 / 3 < 2 * 2**20
         deaf.transport.abort()

@@ -1,0 +1,34 @@
+"""Answers to clients that read slowly, or not at all."""
+
+import socket
+from pathlib import Path
+
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.models import BaseModel
+from orpheus_clone.serve.limits import Limits
+from tests.serve.talking import Talker, eventually, talking
+
+REQUEST = b'{"model": "nano", "voice": "ada", "response_format": "pcm", "input": "%s"}' % (
+    b"Good morning to you. " * 150
+)
+
+
+async def test_the_engine_is_freed_when_a_client_takes_nothing(
+    codec: Codec, base: BaseModel, tmp_path: Path
+) -> None:
+    engine = Talker(frames=None)
+    limits = Limits(write_stall_seconds=0.3)
+    async with talking(engine, codec, base, tmp_path, limits) as node:
+        host, port = node.split(":")
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            head = (
+                b"POST /v1/audio/speech HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            )
+            deaf.sendall(head + b"content-length: %d\r\n\r\n" % len(REQUEST) + REQUEST)
+            await eventually(lambda: engine.open, "it speaks")
+            await eventually(lambda: not engine.open, "it speaks no more")
+        spoken = len(engine.requests)
+    assert spoken < 30, "all of it was spoken, and held for nobody"
+    assert engine.made * 4096 < 2 * 2**20
