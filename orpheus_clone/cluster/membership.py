@@ -136,8 +136,6 @@ class Membership:
             await self._try_to_refresh()
 
     async def _try_to_refresh(self) -> None:
-        if self.me.phase is Phase.LEFT:
-            return
         try:
             await self.refresh()
         except IdTaken as error:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any
@@ -221,6 +222,22 @@ async def test_an_old_and_a_new_version_are_one_fleet(
         client.set(keys.NODE + "three", oldest, px=keys.TTL_MS)
         client.sadd(keys.NODES, "three")
     await until(lambda: set(owners(one, "jack")) == {"one", "two", "three"})
+
+
+async def test_a_node_whose_clock_is_a_year_ahead_is_one_of_the_fleet_all_the_same(
+    pair: tuple[Membership, Membership], valkey: Any
+) -> None:
+    one, _ = pair
+    ahead = Membership(
+        RedisRegistry(url_of(valkey)),
+        node("ahead"),
+        clock=lambda: time.monotonic() + 3e7,
+        heartbeat_seconds=FAST,
+    )
+    await joined(ahead)
+    await until(lambda: ids(one) == ids(ahead) == {"one", "two", "ahead"})
+    await ahead.leave()
+    await until(lambda: ids(one) == {"one", "two"})
 
 
 async def test_a_second_node_with_the_same_id_is_refused_and_the_first_lives_on(
