@@ -77,7 +77,7 @@ class _Group:
 class _Session:
     """A session's choice, and since which heartbeat of its node it is reported there."""
 
-    node_id: str
+    life: tuple[str, str]
     bundle: str | None
     reported_at: int
 
@@ -91,19 +91,19 @@ class Placement:
     _nodes: dict[str, _Node] = field(default_factory=dict)
     _groups: dict[Pool, _Group] = field(default_factory=dict)
     _sessions: dict[str, _Session] = field(default_factory=dict)
-    _suspects: dict[str, int] = field(default_factory=dict)
+    _suspects: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def see(self, nodes: Iterable[NodeState]) -> None:
         """Take over what all nodes said last."""
         states = {node.id: node for node in nodes}
         self._suspects = {
-            node_id: until
-            for node_id, until in self._suspects.items()
-            if node_id in states and states[node_id].beat < until
+            state.life: self._suspects[state.life]
+            for state in states.values()
+            if state.beat < self._suspects.get(state.life, 0)
         }
         self._nodes = {node_id: self._fresh(state) for node_id, state in states.items()}
         for session in self._sessions.values():
-            node = self._nodes.get(session.node_id)
+            node = self._node_of(session)
             if node is not None and node.state.beat < session.reported_at:
                 _count(node, session.bundle, 1)
         self._groups = {pool: self._group(pool) for pool in {n.pool for n in states.values()}}
@@ -118,12 +118,13 @@ class Placement:
         """
         kept = self._sessions.get(session_id)
         if kept is not None:
-            if kept.node_id in self._nodes and kept.node_id not in without:
-                return self._nodes[kept.node_id].state
+            node = self._node_of(kept)
+            if node is not None and node.state.id not in without:
+                return node.state
             self.end(session_id)
         node = self._choose(wanted, session_id, without)
         reported_at = node.state.beat + BEATS_UNTIL_REPORTED
-        self._sessions[session_id] = _Session(node.state.id, wanted.bundle, reported_at)
+        self._sessions[session_id] = _Session(node.state.life, wanted.bundle, reported_at)
         _count(node, wanted.bundle, 1)
         self._groups[wanted.pool].sessions += 1
         return node.state
@@ -131,7 +132,7 @@ class Placement:
     def end(self, session_id: str) -> None:
         """The session is over; one that is not known was over before."""
         session = self._sessions.pop(session_id, None)
-        node = self._nodes.get(session.node_id) if session is not None else None
+        node = self._node_of(session) if session is not None else None
         # What its node has reported is the node's to take back.
         if session is None or node is None or node.state.beat >= session.reported_at:
             return
@@ -144,7 +145,7 @@ class Placement:
         node = self._nodes.get(node_id)
         if node is None:
             return
-        self._suspects[node_id] = node.state.beat + BEATS_UNTIL_REPORTED
+        self._suspects[node.state.life] = node.state.beat + BEATS_UNTIL_REPORTED
         if node.is_open:
             node.is_open = False
             group = self._groups[node.state.pool]
@@ -208,13 +209,18 @@ class Placement:
             group.spread[wanted.bundle] = [*islice(self._in_order(group, wanted.voice), count)]
         return group.spread[wanted.bundle]
 
+    def _node_of(self, session: _Session) -> _Node | None:
+        """The node that has a session; None if that is gone, or was started again."""
+        node = self._nodes.get(session.life[0])
+        return node if node is not None and node.state.life == session.life else None
+
     def _is_open(self, node_id: str, pool: Pool) -> bool:
         node = self._nodes.get(node_id)
         return node is not None and node.is_open and node.state.pool == pool
 
     def _fresh(self, state: NodeState) -> _Node:
         """A node as it says it is."""
-        is_open = state.phase is Phase.READY and state.id not in self._suspects
+        is_open = state.phase is Phase.READY and state.life not in self._suspects
         speaking = Counter({b: count for b, count in state.load.resident.items() if count})
         return _Node(state, is_open, state.load.sessions, speaking)
 

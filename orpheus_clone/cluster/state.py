@@ -88,6 +88,11 @@ class NodeState:
     version: str = __version__
     """Of the program."""
 
+    @property
+    def life(self) -> tuple[str, str]:
+        """One process of the node: started again, it knows nothing of its sessions."""
+        return self.id, self.incarnation
+
     def to_json(self) -> str:
         """What is written to the registry."""
         return _JSON.dump_json(self).decode()

@@ -142,6 +142,20 @@ def test_a_session_whose_node_is_gone_is_placed_anew_and_stays_there_when_it_com
     assert placement.place(JACK, "another").id == ORDER[0]
 
 
+def test_a_node_that_was_started_again_has_none_of_its_sessions_and_is_not_suspected() -> None:
+    placement = seeing(*changed(replace(by_id(ORDER[0]), beat=50)))
+    placement.place(JACK, "s")
+    placement.place(JACK, "t")
+    placement.suspect(ORDER[0])
+    again = replace(with_load(by_id(ORDER[0]), 0), beat=1, incarnation="second")
+    placement.see(changed(again))
+    assert placement.cap(POOL) == 10  # ceil(1.1 x 71 / 8)
+    assert placement.place(JACK, "u").id == ORDER[0]
+    assert placement.place(JACK, "s").incarnation == "second"
+    placement.end("t")
+    assert placement.cap(POOL) == 11  # ceil(1.1 x 73 / 8)
+
+
 def test_a_session_that_was_refused_goes_to_the_next_and_the_cap_is_of_those_that_are_left() -> (
     None
 ):
