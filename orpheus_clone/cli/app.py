@@ -8,7 +8,7 @@ from orpheus_clone import __version__
 
 EXIT_CODES = """Exit codes: 0 done, 1 a gate failed, 2 wrong usage or recipe, 3 unusable recordings
 or text, 4 a model, run or bundle is missing or altered, 5 training cannot go on, 6 engine or node,
-7 the machine lacks something, 70 a bug of ours, 130 interrupted."""
+7 the machine lacks something, 70 a bug of ours, 130 interrupted, 143 ended by SIGTERM."""
 
 app = typer.Typer(
     name="orpheus-clone",

@@ -98,7 +98,10 @@ def train(
     base: RunBaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a LoRA adapter; killed, it goes on from the last checkpoint."""
+    """Fit a LoRA adapter; killed, it goes on from the last checkpoint.
+
+    On several GPUs: accelerate launch --multi_gpu -m orpheus_clone train …
+    """
     from orpheus_clone.layout import PreparedDir, RunDir
     from orpheus_clone.train.report import read_rows, shown
     from orpheus_clone.train.run import is_done

@@ -10,9 +10,9 @@ The gradient of a chunk is taken while its logits are there, then both are forgo
 computes no logits again, and the memory of logits and loss is that of a chunk whatever the row's
 length: 2 x 59 MB in float32. The head is frozen and gets no gradient.
 
-What the full vocabulary would add is minus the log of the probability that the base gives to audio
-where audio is due: 1.7 nats a token for weights that know nothing, ln(156940 / 28684), and a part
-of the loss that falls to nothing as soon as a model has learnt which ids follow which.
+What the full vocabulary adds is minus the log of the probability that the model gives to all those
+ids together: 1.69 nats a token measured on nano's random weights (10.59 against 12.29; ln(156940 /
+28684) is 1.70), and 0.12 (8.39 against 8.50) on a nano that was trained for 350 steps.
 """
 
 from typing import Any
