@@ -25,6 +25,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import audit
@@ -168,9 +169,10 @@ async def speak(
 
 def prompts() -> list[str]:
     """Sentences of eval's that train did not use, evenly drawn."""
-    package = Path(models.__file__).parent
-    used = set((package / "train" / "prompts.txt").read_text(encoding="utf-8").splitlines())
-    lines = (package / "eval" / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    used, lines = (
+        (files(f"orpheus_clone.{verb}") / "prompts.txt").read_text(encoding="utf-8").splitlines()
+        for verb in ("train", "eval")
+    )
     fresh = [line for line in lines if line not in used]
     return [fresh[i * len(fresh) // PROMPTS] for i in range(PROMPTS)]
 

@@ -1,6 +1,7 @@
 """The constructed run's parts: what is drawn, what is cut, and which epoch is called better."""
 
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,7 @@ def test_a_share_of_the_recordings_is_cut_and_every_text_is_kept(
 
 
 def test_the_prompts_are_none_that_train_uses() -> None:
-    package = Path(choose.models.__file__).parent
-    used = (package / "train" / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    used = (files("orpheus_clone.train") / "prompts.txt").read_text(encoding="utf-8").splitlines()
     prompts = choose.prompts()
     assert len(set(prompts)) == choose.PROMPTS
     assert not set(prompts) & set(used)
