@@ -34,8 +34,8 @@ if before.incarnation and before.incarnation ~= node.incarnation then
   return held
 end
 redis.call('SET', NODE, said, 'PX', ttl_ms)
-local is_new = redis.call('SADD', NODES, id) == 1
-if is_new or before.phase ~= node.phase then
+redis.call('SADD', NODES, id)
+if before.phase ~= node.phase then
   changed()
 end
 renew(keep)
