@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 VIRTUAL_NODES = 4096
-"""Places of each node. Key space of the fullest over the mean, 95th percentile: 1.04 of 8 nodes,
-1.04 of 16 (`bench ring`); with 1024 places 1.07 and 1.08."""
+"""Places of each node. Key space of the fullest over the mean, 95th percentile: 1.04 of 8 and of 16
+nodes (`bench ring`); with 1024 places 1.07 and 1.08."""
 PLACES_PER_BUCKET = 4
 """An index by a place's first bits leaves about so many to be searched."""
 
