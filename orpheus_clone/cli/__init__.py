@@ -18,7 +18,7 @@ _INTERRUPTED = 130
 _EXTRAS = dict.fromkeys(
     (
         *("accelerate", "av", "datasets", "librosa", "matplotlib", "peft"),
-        *("pyloudnorm", "rapidfuzz", "soxr", "tensorboardX"),
+        *("psutil", "pyloudnorm", "rapidfuzz", "soxr", "tensorboardX"),
     ),
     "train",
 )
