@@ -23,8 +23,7 @@ _SHOWN_STEPS = 12
 _QUIET_SECONDS = 20.0
 """A log that says nothing for longer looks hung."""
 _COLOURS = {"passed": "green", "proven": "green", "failed": "red", "not measurable": "yellow",
-            "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow",
-            "chosen": "green"}  # fmt: skip
+            "unproven": "yellow", "unproven here": "yellow", "overridden": "yellow"}  # fmt: skip
 
 
 class Terminal:

@@ -103,7 +103,7 @@ def train(
     On several GPUs: accelerate launch --multi_gpu -m orpheus_clone train …
     """
     from orpheus_clone.layout import PreparedDir, RunDir
-    from orpheus_clone.train.report import read_rows, shown
+    from orpheus_clone.train.report import by_figure, read_rows
     from orpheus_clone.train.run import is_done
     from orpheus_clone.train.run import train as run
 
@@ -121,8 +121,9 @@ def train(
     if as_json:
         screen.result(told | {"table": rows})
         return
-    screen.rows("epochs", rows, shown(rows))
-    screen.say(f"epoch {stamp.epoch}: {chosen}; listen: {RunDir(out).train_report}")
+    table = by_figure(rows)
+    screen.rows("epochs", table, list(table[0]))
+    screen.say(f"epoch {stamp.epoch}: {chosen}; see {RunDir(out).train_report}")
     screen.result(told, f"{stamp.voice}: trained")
 
 

@@ -19,7 +19,7 @@ from orpheus_clone.listening.hear import Hearing, Spoken
 
 FOLDER = "spoken"
 _FILE = "heard.json"
-_NEVER = "never"
+NEVER = "never"
 """An infinite figure in JSON, which has no infinity."""
 
 
@@ -65,7 +65,7 @@ def plain(figures: Figures) -> dict[str, dict[str, Any]]:
     """For JSON: an infinite value is "never"."""
     named = {f.name: getattr(figures, f.name) for f in fields(figures)}
     return {
-        name: {"value": _NEVER if figure.value == math.inf else figure.value, "why": figure.why}
+        name: {"value": NEVER if figure.value == math.inf else figure.value, "why": figure.why}
         for name, figure in named.items()
     }
 
@@ -73,5 +73,5 @@ def plain(figures: Figures) -> dict[str, dict[str, Any]]:
 def _figure(data: dict[str, Any]) -> Figure:
     value = data["value"]
     if value is not None:
-        value = math.inf if value == _NEVER else float(value)
+        value = math.inf if value == NEVER else float(value)
     return Figure(value, data["why"])

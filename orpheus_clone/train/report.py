@@ -14,10 +14,6 @@ from orpheus_clone.recipe import Selection
 from orpheus_clone.train import heard
 from orpheus_clone.train.select import Choice, Epoch, limits, violations
 
-_LEARNT = ("epoch", "chosen", "loss", "heldout_loss")
-_HEARD = ("stop_rate", "wer", "coverage", "pace", "head_p50_ms", "tail_p95_ms", "cut_rate")
-"""Those that a terminal has room for."""
-
 _FIGURES = tuple(Figures.__dataclass_fields__)
 _OWN_CLIPS = 3
 """Of the speaker, on the page to compare with."""
@@ -52,15 +48,34 @@ def write(run: RunDir, table: Table, settings: Selection) -> None:
 
 
 def read_rows(run: RunDir) -> tuple[str, list[dict[str, Any]]]:
-    """Why that epoch was chosen, and a flat row for each one."""
+    """Why that epoch was chosen, and what was not measured; and a flat row for each one."""
     data = layout.read_json(run.epochs_table, _HINT)
-    return str(data["note"]), [_row(entry, data["chosen"]) for entry in data["epochs"]]
+    note = "; ".join([data["note"], *data["not_measured"]])
+    return note, [_row(entry, data["chosen"]) for entry in data["epochs"]]
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The columns for a terminal: what was heard only where something was."""
-    is_heard = any(row["stop_rate"] is not None for row in rows)
-    return (*_LEARNT, *_HEARD, "similarity", "misses") if is_heard else _LEARNT
+def by_figure(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of `read_rows` turned for a terminal: a line for each figure, a column an epoch.
+
+    A figure that was measured of no epoch has no line.
+    """
+    lines = []
+    for name in ("loss", "heldout_loss", *_FIGURES):
+        if any(row[name] is not None for row in rows):
+            values = {_heading(row): _marked(row, name) for row in rows}
+            lines.append({"figure": name.replace("_", " ")} | values)
+    return lines
+
+
+def _heading(row: Mapping[str, Any]) -> str:
+    return f"epoch {row['epoch']}{', ' if row['chosen'] else ''}{row['chosen']}"
+
+
+def _marked(row: Mapping[str, Any], name: str) -> str:
+    """The figure, with an exclamation mark where it is beyond its limit."""
+    value = math.inf if row[name] == heard.NEVER else row[name]
+    digits = f"{value:.4f}" if name in ("loss", "heldout_loss") else _shown(value)
+    return f"{digits} !" if name in row["misses"] else digits
 
 
 def _entry(epoch: Epoch, missed: list[str]) -> dict[str, Any]:
