@@ -288,3 +288,12 @@ async def test_who_waits_for_the_next_is_woken_by_it_and_by_the_end() -> None:
     script.end()
     assert await second == "you"
     assert await script.next() is None
+
+
+def test_what_is_held_was_written_and_not_taken() -> None:
+    script = Script()
+    script.write("One is here. Two is")
+    assert script.held == len("One is here. Two is") - 1  # without the space between
+    script.flush()
+    script.take()
+    assert script.held == 0

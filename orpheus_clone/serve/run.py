@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30
 SEND_BYTES = 128 * 2**10
-"""Of sound that the kernel holds for a client that reads slowly; of its own accord it holds 4 MB."""
+"""Of sound that the kernel holds for a slow client; left alone, it holds 4 MB."""
 STALL_SECONDS = 30
 """A connection that takes no byte for so long is dropped; `limits` says the same of sockets."""
 WATCH_SECONDS = 0.25

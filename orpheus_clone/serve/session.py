@@ -130,14 +130,17 @@ class Session:
         if self._is_ending:
             raise DataError("the text has ended; open another socket for more")
         await self._write(messages.DEFAULT_CONTEXT, message)
-        if message.text == "" or message.close_socket:
+        context = self._contexts.get(messages.DEFAULT_CONTEXT)
+        if context is not None and (message.text == "" or message.close_socket):
             self._is_ending = True
-            self._contexts.pop(messages.DEFAULT_CONTEXT).end()
+            context.end()
 
     async def _write(self, name: str, message: ClientMessage) -> None:
         context = self._contexts.get(name) or self._opened(name, message)
         if context is None:
             error = f"{self._limits.contexts} contexts are open; close one first"
+            if self._is_ending:
+                error = "the socket is closing; open another"
             await self.send({"error": error, "code": POLICY, **messages.names(name)})
             return
         # A space parts words, and says nothing before the first.
@@ -150,7 +153,8 @@ class Session:
             context.flush()
 
     def _opened(self, name: str, message: ClientMessage) -> Context | None:
-        if len(self._tasks) >= self._limits.contexts:
+        """None where there may be no more."""
+        if self._is_ending or len(self._tasks) >= self._limits.contexts:
             return None
         context = self._contexts[name] = self._open(name, message)
         task = asyncio.create_task(self._speak(context))

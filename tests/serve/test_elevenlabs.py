@@ -186,6 +186,18 @@ async def test_closing_the_socket_lets_be_spoken_what_was_flushed_and_drops_the_
     assert not sound([m for m in client.heard if m.get("contextId") == "b"])
 
 
+async def test_a_socket_that_is_closing_opens_no_context(node: str, engine: Talker) -> None:
+    engine.frames = 20
+    async with socket(node) as client:
+        await client.say({"text": SENTENCE, "context_id": "a", "flush": True})
+        await client.say({"close_socket": True}, {"text": SENTENCE, "context_id": "b"})
+        assert await client.closed() == 1000
+    assert [m["error"] for m in client.heard if m.get("contextId") == "b"] == [
+        "the socket is closing; open another"
+    ]
+    assert frames(sound([m for m in client.heard if m.get("contextId") == "a"])) == 20
+
+
 async def test_a_client_that_hangs_up_ends_the_generation_and_leaves_no_task(
     node: str, engine: Talker
 ) -> None:

@@ -165,6 +165,13 @@ async def test_a_context_holds_8000_characters_that_are_not_spoken_yet(
             assert "8000 characters" in error["error"]
 
 
+async def test_a_single_stream_that_ends_with_too_much_text_is_closed(node: str) -> None:
+    async with socket(node, "stream-input") as client:
+        await client.say({"text": "x" * 8001, "close_socket": True})
+        assert await client.closed() == 1008
+    assert "8000 characters" in client.heard[-1]["error"]
+
+
 async def test_more_than_8000_characters_may_be_said_in_all(node: str, engine: Talker) -> None:
     engine.frames = 1
     async with socket(node) as client:
