@@ -112,29 +112,39 @@ class _Heard:
 
 
 def _listen(takes: Takes, listener: Listener, base: BaseModel, progress: partial[None]) -> _Heard:
-    def hear(utterances: Sequence[Utterance], by: Listener = listener) -> list[Hearing]:
-        return by.hear([spoken(one) for one in utterances], progress)
+    def hear(utterances: Sequence[Utterance]) -> list[Hearing]:
+        return listener.hear([spoken(one) for one in utterances], progress)
 
     hearings = hear(takes.prompts)
-    asr = listener.judges.asr
-    by_ear = Listener(replace(listener.judges, asr=None, mos=None), listener.reference)
-    has_ear = listener.judges.speaker is not None
     return _Heard(
         lines=lines_of(takes.prompts, hearings),
         figures=add_up(hearings, listener),
         heldout=lines_of(takes.heldout, hear(takes.heldout)),
         real=real_of(listener, progress),
-        stock=[
-            Stock.of(name, hear(utterances, by_ear))
-            for name, utterances in takes.stock.items()
-            if utterances and has_ear
-        ],
-        tags=special.hear_tags(base.tags, takes.tags, asr, listener.reference.language)
-        if asr and takes.tags
-        else [],
+        stock=_stock(takes, listener),
+        tags=_tags(takes, listener, base.tags),
         words=[special.one_word(hearing) for hearing in hear(takes.words)],
         in_bf16=lines_of(takes.in_bf16, hear(takes.in_bf16)),
     )
+
+
+def _stock(takes: Takes, listener: Listener) -> list[Stock]:
+    """How near the stock voices are; of their words and sound nobody asks."""
+    spoke = {name: utterances for name, utterances in takes.stock.items() if utterances}
+    if listener.judges.speaker is None or not spoke:
+        return []
+    by_voice = Listener(replace(listener.judges, asr=None, mos=None), listener.reference)
+    return [
+        Stock.of(name, by_voice.hear([spoken(one) for one in utterances]))
+        for name, utterances in spoke.items()
+    ]
+
+
+def _tags(takes: Takes, listener: Listener, tags: Sequence[str]) -> list[Tag]:
+    if listener.judges.asr is None or not takes.tags:
+        return []
+    language = listener.reference.language
+    return special.hear_tags(tags, takes.tags, listener.judges.asr, language)
 
 
 def _judged(order: Order, takes: Takes, heard: _Heard) -> Evaluation:
@@ -160,7 +170,7 @@ def _judged(order: Order, takes: Takes, heard: _Heard) -> Evaluation:
         verdict=verdict(gates),
         gates=gates,
         summary=summary(heard.lines, heard.figures),
-        notes=[*order.judges.notes, *unmeasured(order.base, takes, heard.stock, heard.tags)],
+        notes=[*order.judges.notes, *unmeasured(order.base, takes, heard.tags)],
         real=heard.real,
         stock=heard.stock,
         tags=heard.tags,

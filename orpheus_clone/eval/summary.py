@@ -108,9 +108,7 @@ def summary(lines: Sequence[Line], figures: Figures) -> dict[str, Any]:
     }
 
 
-def unmeasured(
-    base: BaseModel, takes: Takes, stock: Sequence[Stock], tags: Sequence[Tag]
-) -> list[str]:
+def unmeasured(base: BaseModel, takes: Takes, tags: Sequence[Tag]) -> list[str]:
     """What was left out that has no gate to say so, and why."""
     notes = []
     if base.is_random:
