@@ -50,6 +50,13 @@ async def test_a_single_stream_ends_with_an_empty_text_and_is_closed(
     assert not any("contextId" in message for message in messages)
 
 
+async def test_a_space_that_comes_alone_parts_two_words(node: str) -> None:
+    async with socket(node, "stream-input") as client:
+        await client.say({"text": " "}, {"text": "Good"}, {"text": " "}, {"text": "morning."})
+        await client.say({"text": ""})
+        assert letters(await client.final()) == "Good morning. "
+
+
 async def test_contexts_speak_side_by_side_and_are_named_for_both_kinds_of_clients(
     node: str,
 ) -> None:
