@@ -166,8 +166,10 @@ class Loop:
             is_last = number == len(rows)
             # Gradients are averaged over the processes; a row for nothing is any clip, weighing 0.
             weight = processes / count if row else 0.0
-            with contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._loss):
-                loss = self._summed([clips[i] for i in row] or clips[:1]) * weight
+            chosen = [clips[i] for i in row] or clips[:1]
+            apart = contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._loss)
+            with apart, memory_errors(sum(_lengths(chosen))):
+                loss = self._summed(chosen) * weight
                 self._accelerator.backward(loss)
             total += loss.detach()
         wish = torch.tensor(float(asked.by is not None), device=self._device)
@@ -176,9 +178,7 @@ class Loop:
 
     def _summed(self, clips: Sequence[TrainingRow]) -> torch.Tensor:
         """The summed loss of clips in a row."""
-        row = pack(clips).to(self._device)
-        with _memory_errors(sum(row.clip_lengths)):
-            loss: torch.Tensor = self._loss(*row)
+        loss: torch.Tensor = self._loss(*pack(clips).to(self._device))
         return loss
 
     def _seed(self, step: int) -> None:
@@ -219,14 +219,16 @@ def _check_launch() -> None:
 
 
 @contextlib.contextmanager
-def _memory_errors(length: int) -> Iterator[None]:
+def memory_errors(length: int) -> Iterator[None]:
+    """MachineError where a GPU's memory ends, with a row of so many tokens, in the block."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise MachineError(
-            f"out of GPU memory on a row of {length} tokens; set train.row_tokens=1024, or prepare "
-            "with a lower prepare.max_tokens. Run the same command again: it goes on from the last "
-            "checkpoint"
+            f"out of GPU memory on a row of {length} tokens; set train.row_tokens={length // 2}, "
+            "which keeps clips whole, or train.gradient_checkpointing=true if it is off. The same "
+            "run then goes on from its last checkpoint. If a clip alone is as long, prepare with a "
+            "lower prepare.max_tokens"
         ) from error
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from orpheus_clone import tokens
+from orpheus_clone.errors import MachineError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Lora, Train
 from orpheus_clone.tokens import TrainingRow
-from orpheus_clone.train.loop import Loop
+from orpheus_clone.train.loop import Loop, memory_errors
 from orpheus_clone.train.metrics import Step
 from orpheus_clone.train.model import with_lora
 
@@ -104,3 +105,28 @@ def test_rows_of_any_length_teach_the_same(
         loop.run(RunDir(tmp_path / str(limit)), "a", steps.append)
         found.append([step.loss for step in steps] + [loop.heldout_loss()])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_full_gpu_says_which_settings_take_less_and_that_nothing_is_lost() -> None:
+    with (
+        pytest.raises(
+            MachineError, match=r"row of 4000 tokens; set train\.row_tokens=2000.*last checkpoint"
+        ),
+        memory_errors(4000),
+    ):
+        raise torch.cuda.OutOfMemoryError
+
+
+def test_settings_that_only_cost_memory_or_time_do_not_begin_a_run_anew(
+    base: BaseModel, rows: list[TrainingRow], tmp_path: Path
+) -> None:
+    whole, halved = list[Step](), list[Step]()
+    exact = SETTINGS.model_copy(update={"lora": Lora(rank=2)})
+    new_loop(base, rows, exact).run(RunDir(tmp_path / "whole"), "a", whole.append)
+    out = RunDir(tmp_path / "halved")
+    with pytest.raises(KeyboardInterrupt):
+        new_loop(base, rows, exact).run(out, "a", halved.append, Ends(dies_at=1))
+    lesser = exact.model_copy(update={"row_tokens": 64, "gradient_checkpointing": True})
+    new_loop(base, rows, lesser).run(out, "a", halved.append)
+    assert [step.step for step in halved] == [1, 2, 3, 4, 5, 6]
+    assert [step.loss for step in halved] == pytest.approx([step.loss for step in whole], rel=1e-5)

@@ -33,7 +33,9 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
                 for step in [step for step in steps if step >= event.step]:
                     del steps[step]
         for value in event.summary.value:
-            found.setdefault(value.tag, {})[event.step] = value.simple_value
+            curve = found.setdefault(value.tag, {})
+            assert event.step not in curve
+            curve[event.step] = value.simple_value
     return found
 
 
