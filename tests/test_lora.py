@@ -223,6 +223,16 @@ def test_a_name_that_stands_twice_in_the_header_is_refused(weights: Path) -> Non
         lora.check(with_header(weights, twice, content[8 + length :]), RANK)
 
 
+def test_a_header_that_the_library_would_not_read_is_refused(weights: Path) -> None:
+    """Sizes written as fractions are as large, and are no sizes to safetensors."""
+    content = weights.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header[FIRST]["shape"] = [float(size) for size in header[FIRST]["shape"]]
+    with pytest.raises(ArtifactError, match="is not safetensors: "):
+        lora.check(with_header(weights, json.dumps(header).encode(), content[8 + length :]), RANK)
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=8))
 def test_no_file_does_more_than_fail(run_dir: RunDir, at: int, put: bytes) -> None:

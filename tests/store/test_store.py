@@ -81,6 +81,21 @@ def test_of_two_who_make_a_pointer_at_once_one_wins(store: Store) -> None:
     assert store.pointer("jack").bundles == ("jack@000000000000",)
 
 
+class Deaf(DirectoryObjects):
+    """Swaps, but the answer is lost and the request sent again, which then is too late."""
+
+    def swap(self, key: str, data: bytes, seen: str | None) -> bool:
+        super().swap(key, data, seen)
+        return super().swap(key, data, seen)
+
+
+def test_a_move_whose_answer_was_lost_is_no_defeat(tmp_path: Path) -> None:
+    store = Store(Deaf(tmp_path))
+    point(store, "jack", "jack@000000000000")
+    assert store.pointer("jack").current == "jack@000000000000"
+    assert len(store.see("jack").moves) == 1
+
+
 def test_a_canary_waits_beside_the_current_bundle(
     store: Store, bundles: list[Bundle], released: Release
 ) -> None:
