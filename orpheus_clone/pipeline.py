@@ -6,6 +6,7 @@ A finished stage is recognised by what it was made from, and not done again.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orpheus_clone.engine import EngineName, open_engine, resolve
 from orpheus_clone.engine.base import Precision, hardware_name
-from orpheus_clone.errors import GateFailed
+from orpheus_clone.errors import GateFailed, RecipeError
 from orpheus_clone.eval.report import read_key
 from orpheus_clone.layout import PreparedDir, RunDir, read_json
 from orpheus_clone.models import BaseModel
@@ -81,6 +82,7 @@ def clone(
     from orpheus_clone.train.run import check_can_learn, is_done, train
 
     base, recipe = order.base, order.recipe
+    _check_is_alone()
     check_can_learn(base)
     data, run = PreparedDir(out / "data"), RunDir(out / "run")
     done: list[str] = []
@@ -173,6 +175,15 @@ async def _speaker(
         yield Speaker(engine, Codec(base.codec_path), base)
     finally:
         await engine.close()
+
+
+def _check_is_alone() -> None:
+    """RecipeError under a launcher of several processes: only train shares its work."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError(
+            "clone was launched as several processes; run prepare by itself, then train with the "
+            "launcher, then eval and publish"
+        )
 
 
 def _note(screen: Screen, done: list[str], stage: str, is_done_now: bool) -> None:

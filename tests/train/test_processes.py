@@ -14,7 +14,8 @@ from orpheus_clone.errors import MachineError
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.train.run import train
-from tests.conftest import SMALL_RECIPE, SmallRun
+from tests.commands import run
+from tests.conftest import DATA_SAMPLES, SMALL_RECIPE, SmallRun
 
 
 def test_two_processes_have_the_losses_and_the_adapter_of_one(
@@ -59,3 +60,14 @@ def test_a_launcher_that_wants_the_base_in_parts_is_refused(
     monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
     with pytest.raises(MachineError, match=f"{launcher}, which train cannot.*quantize=nf4"):
         train(prepared, RunDir(tmp_path / "jack"), recipe=SMALL_RECIPE, base=base)
+
+
+def test_clone_is_not_for_several_processes(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    out = tmp_path / "jack"
+    done = run("clone", str(DATA_SAMPLES), "--voice", "jack", "--base", "nano", "--out", str(out))
+    assert done.code == 2
+    assert "run prepare by itself, then train with the launcher" in done.said
+    assert not out.exists()
