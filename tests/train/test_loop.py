@@ -130,3 +130,12 @@ def test_settings_that_only_cost_memory_or_time_do_not_begin_a_run_anew(
     new_loop(base, rows, lesser).run(out, "a", halved.append)
     assert [step.step for step in halved] == [1, 2, 3, 4, 5, 6]
     assert [step.loss for step in halved] == pytest.approx([step.loss for step in whole], rel=1e-5)
+
+
+def test_each_step_drops_out_other_inputs(
+    base: BaseModel, rows: list[TrainingRow], tmp_path: Path
+) -> None:
+    steps: list[Step] = []
+    still = SETTINGS.model_copy(update={"learning_rate": 1e-12})
+    new_loop(base, rows[:1], still).run(RunDir(tmp_path), "a", steps.append)
+    assert len({round(step.grad_norm, 4) for step in steps}) == 3  # of one clip, never learnt
