@@ -5,9 +5,10 @@ pace of those before it, and what is left when the sound ends comes in its last 
 off by what its letters differ from the mean, some tenths of a second; the order is exact, and
 every letter comes once.
 
-Offsets are from the start of the message that brings them, and the last letter of a message lasts
-until its end, so that a client may add the messages up, as Pipecat does. LiveKit adds nothing up:
-who asks for `sync_alignment`, as it does, gets offsets from the start of the context.
+Offsets are from the start of the message that brings them, or of those without letters just before
+it, and the last letter of a message lasts until its end, so that a client may add the messages up,
+as Pipecat does. LiveKit adds nothing up: who asks for `sync_alignment`, as it does, gets offsets
+from the start of the context.
 """
 
 from collections import deque
@@ -33,7 +34,7 @@ class Alignment:
         """Of the whole utterance."""
         self._pace = USUAL_PACE
         self._began = self._now = self._sent = 0.0
-        """Seconds of sound: where the utterance began, what was made, what was sent."""
+        """Seconds of sound: where the utterance began, what was made, what was told of."""
         self._next_at = 0.0
         self._due: list[tuple[str, float]] = []
         """Characters, and the second at which each starts."""
@@ -57,14 +58,14 @@ class Alignment:
 
     def take(self) -> Times | None:
         """The characters of the sound since the last call; None where there are none."""
+        if not self._due:
+            return None
         origin = 0.0 if self._is_synchronised else self._sent
         starts = [round(1000 * max(0.0, at - origin)) for _, at in self._due]
         chars = [char for char, _ in self._due]
         ends = [*starts[1:], max([round(1000 * (self._now - origin)), *starts[-1:]])]
         durations = [end - start for start, end in zip(starts, ends, strict=False)]
         self._due, self._sent = [], self._now
-        if not chars:
-            return None
         return {"chars": chars, "charStartTimesMs": starts, "charDurationsMs": durations}
 
     def _squeeze(self) -> None:

@@ -18,6 +18,7 @@ from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
 from livekit.plugins import elevenlabs
 
 RATE = 24_000
+INSTRUCTIONS = "You are on the phone. Answer in one or two sentences."
 
 server = AgentServer()
 
@@ -49,19 +50,23 @@ async def read(url: str, voice: str, wav: str) -> None:
                             print(word.strip(), flush=True)
 
 
-@server.rtc_session()  # type: ignore[untyped-decorator]  # livekit is skipped by mypy
-async def talk(job: JobContext) -> None:
-    """What LiveKit's server calls for a room: hears, thinks and speaks."""
+def conversation(tts: elevenlabs.TTS) -> "AgentSession[None]":
+    """What hears, thinks and speaks; any LLM and STT behind OpenAI's interface."""
     from livekit.plugins import openai, silero
 
-    session: AgentSession[None] = AgentSession(
+    return AgentSession(
         vad=silero.VAD.load(),
         stt=openai.STT(base_url=os.environ["STT_URL"], model=os.environ["STT_MODEL"]),
         llm=openai.LLM(base_url=os.environ["LLM_URL"], model=os.environ["LLM_MODEL"]),
-        tts=speech(os.environ["ORPHEUS_CLONE_URL"], os.environ["ORPHEUS_CLONE_VOICE"]),
+        tts=tts,
     )
-    instructions = "You are on the phone. Answer in one or two sentences."
-    await session.start(room=job.room, agent=Agent(instructions=instructions))
+
+
+@server.rtc_session()  # type: ignore[untyped-decorator]  # livekit is skipped by mypy
+async def talk(job: JobContext) -> None:
+    """What LiveKit's server calls for a room."""
+    tts = speech(os.environ["ORPHEUS_CLONE_URL"], os.environ["ORPHEUS_CLONE_VOICE"])
+    await conversation(tts).start(room=job.room, agent=Agent(instructions=INSTRUCTIONS))
 
 
 def main() -> None:

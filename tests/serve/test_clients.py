@@ -4,12 +4,19 @@ OpenAI's is in test_speech.py. Pipecat does not go beside our lock: it runs in a
 own, as the bot of recipes/pipecat-agent.
 """
 
+import contextlib
+import importlib.util
 import io
+import json
+import re
 import subprocess
 import sys
+import threading
 import wave
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import av
@@ -19,7 +26,8 @@ import pytest
 from elevenlabs import VoiceSettings
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
-from livekit.agents import APIStatusError, tts
+from livekit.agents import Agent, APIStatusError, tts
+from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities
 from livekit.plugins import elevenlabs
 
 from tests import clients
@@ -121,6 +129,77 @@ async def test_livekits_plugin_hears_of_a_voice_that_is_not_there(node: RunningN
 def test_the_livekit_recipe_reads_lines(node: RunningNode, jack: str, tmp_path: Path) -> None:
     agent = RECIPES / "livekit-agent" / "agent.py"
     assert spoken_by(Path(sys.executable), agent, node, jack, tmp_path) == TEXT.split()
+
+
+async def test_the_livekit_agent_speaks_what_its_llm_writes(
+    node: RunningNode, jack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.spec_from_file_location("agent", RECIPES / "livekit-agent" / "agent.py")
+    assert found is not None
+    assert found.loader is not None
+    agent = importlib.util.module_from_spec(found)
+    found.loader.exec_module(agent)
+    for name in ("STT_URL", "STT_MODEL", "LLM_MODEL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1" if name == "STT_URL" else "none")
+    with writing(TEXT) as llm:
+        monkeypatch.setenv("LLM_URL", llm)
+        async with aiohttp.ClientSession() as http:
+            session = agent.conversation(agent.speech(node.url, jack, http))
+            loudspeaker = session.output.audio = Loudspeaker()
+            await session.start(Agent(instructions=agent.INSTRUCTIONS))
+            await session.generate_reply(user_input="Hello?").wait_for_playout()
+            said = [item.text_content for item in session.history.items if item.type == "message"]
+            await session.aclose()
+    assert said == ["Hello?", TEXT]
+    assert loudspeaker.seconds >= SHORT_FRAMES * FRAME_S - 0.1
+
+
+class Loudspeaker(AudioOutput):  # type: ignore[misc]  # livekit is skipped by mypy
+    """Plays everything at once."""
+
+    def __init__(self) -> None:
+        able = AudioOutputCapabilities(pause=False)
+        super().__init__(label="loudspeaker", capabilities=able, sample_rate=24_000)
+        self.seconds = 0.0
+
+    async def capture_frame(self, frame: Any) -> None:
+        await super().capture_frame(frame)
+        self.seconds += frame.duration
+
+    def flush(self) -> None:
+        super().flush()
+        self.on_playback_finished(playback_position=self.seconds, interrupted=False)
+
+    def clear_buffer(self) -> None: ...
+
+
+@contextlib.contextmanager
+def writing(text: str) -> Iterator[str]:
+    """An LLM behind OpenAI's interface that always writes the same, word by word."""
+
+    def event(delta: dict[str, str], finish: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "none"}
+        return b"data: " + json.dumps({**chunk, "choices": [choice]}).encode() + b"\n\n"
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            for word in re.findall(r"\S+\s*", text):
+                self.wfile.write(event({"role": "assistant", "content": word}, None))
+            self.wfile.write(event({}, "stop") + b"data: [DONE]\n\n")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
 
 
 def test_pipecats_service_speaks_and_tells_each_word(
