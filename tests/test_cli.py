@@ -183,6 +183,7 @@ def test_prepare_and_train_give_one_json_object_and_talk_on_stderr(
     trained = run("train", str(tmp_path / "data"), "--out", run_dir, *settings, "--json")
     assert trained.json["voice"] == "jack"
     assert trained.json["out"] == run_dir
+    assert [row["chosen"] for row in trained.json["table"]] == ["chosen"]
     assert RunDir(tmp_path / "run").stamp().adapter_digest == trained.json["adapter_digest"]
 
 
