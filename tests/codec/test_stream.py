@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from orpheus_clone import tokens
 from orpheus_clone.audio import Waveform
-from orpheus_clone.bench.player import Player, play
+from orpheus_clone.bench.playing import play
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.codec.stream import StreamDecoder, decoded
 from orpheus_clone.codec.window import JOIN
 from orpheus_clone.errors import TokenError
+from orpheus_clone.player import Player
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE, Codes
 from tests.codec.test_window import snr_db, some_codes
 
