@@ -20,7 +20,10 @@ from tests.commands import run
 from tests.conftest import UNJUDGED
 from tests.waiting import eventually
 
-NAMES = "prepare train eval publish promote rollback unpublish serve say clone voices models doctor bench"
+NAMES = (
+    "prepare train eval publish promote rollback unpublish serve say clone voices models doctor "
+    "bench"
+)
 UNJUDGING = [part for setting in UNJUDGED for part in ("--set", setting)]
 COMMANDS = [[], *([name] for name in NAMES.split(" ")), ["models", "get"]]
 HEAVY = ("torch", "transformers", "numpy", "httpx", "fastapi", "vllm", "datasets")

@@ -57,7 +57,7 @@ class Eval(Section):
     asked to say, or another language than English."""
     concurrency: int = Field(10, ge=1)
     """Streams at a time: the talk's, for which its node is sized."""
-    sweep: list[Annotated[int, Field(ge=1)]] = [1, 2, 4, 8, 10, 16, 24, 32, 48, 64]
+    sweep: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 10, 16, 24, 32, 48, 64])
     """Streams at a time to try one after the other, until real time breaks; [] tries none. A node
     takes 64 at most."""
     adapters: int = Field(4, ge=1, le=64)
