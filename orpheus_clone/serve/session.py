@@ -182,9 +182,9 @@ class Session:
             await context.final()
 
     async def _close_socket(self) -> None:
-        self._is_ending = True
         for name in list(self._contexts):
             await self._close_context(name)
+        self._is_ending = True  # not before: the last task to go would end the socket without a word
         if not self._tasks:
             self._end(Goodbye(NORMAL, ""))
 

@@ -194,6 +194,14 @@ async def test_closing_the_socket_lets_be_spoken_what_was_flushed_and_drops_the_
     assert not sound([m for m in client.heard if m.get("contextId") == "b"])
 
 
+async def test_closing_the_socket_over_a_text_that_was_not_flushed_is_told_too(node: str) -> None:
+    async with socket(node) as client:
+        await client.say({"text": SENTENCE, "context_id": "a"})
+        await client.say({"close_socket": True})
+        assert await client.closed() == 1000
+    assert [m["contextId"] for m in client.heard if m.get("isFinal")] == ["a"]
+
+
 async def test_a_socket_that_is_closing_opens_no_context(node: str, engine: Talker) -> None:
     engine.frames = 20
     async with socket(node) as client:
