@@ -32,6 +32,7 @@ from orpheus_clone import __version__
 from orpheus_clone.errors import ArtifactError, DataError, MachineError, RecipeError
 
 VOICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_BUNDLE_NAME = re.compile(rf"({VOICE_NAME.pattern})@[0-9a-f]{{12}}")
 
 
 def checked_voice_name(name: str, stock_voices: tuple[str, ...] = ()) -> str:
@@ -47,6 +48,12 @@ def checked_voice_name(name: str, stock_voices: tuple[str, ...] = ()) -> str:
             "the clone; choose another name"
         )
     return name
+
+
+def is_bundle_name(name: str, voice: str | None = None) -> bool:
+    """Whether `name` may name a bundle (of `voice`, if that is given): it becomes a path too."""
+    found = _BUNDLE_NAME.fullmatch(name)
+    return found is not None and voice in (None, found[1])
 
 
 @dataclass(frozen=True)

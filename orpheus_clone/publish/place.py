@@ -157,6 +157,7 @@ def _holds(entry: dict[str, Any], made: Bundle, share: float | None) -> bool:
     """Whether a node's entry of a voice says what publishing would make it say."""
     if entry.get("id") != made.card.voice or "error" in entry:
         return False
+    is_current = entry.get("bundle") == made.name
     if share is None:
-        return entry.get("bundle") == made.name and entry.get("canary") is None
-    return bool(entry.get("canary") == {"bundle": made.name, "share": share})
+        return is_current and entry.get("canary") is None
+    return is_current or entry.get("canary") == {"bundle": made.name, "share": share}

@@ -6,6 +6,7 @@ socket is refused before it is accepted; its messages have limits of their own.
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
@@ -40,7 +41,7 @@ class Gate:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         app = self._app
-        if not self._keys.accept(_authorization(headers)):
+        if not self._keys.accept(authorization(headers)):
             app = _refusal(401, "a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
         if scope["type"] == "websocket":
             await _until_gone(app, scope, receive, send)
@@ -56,7 +57,7 @@ class Gate:
         await self._app(scope, _counted(receive, limit), send)
 
 
-def _authorization(headers: dict[str, str]) -> str | None:
+def authorization(headers: Mapping[str, str]) -> str | None:
     """The key as OpenAI's clients send it, or as ElevenLabs' do."""
     if "xi-api-key" in headers and "authorization" not in headers:
         return f"Bearer {headers['xi-api-key']}"

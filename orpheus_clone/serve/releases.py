@@ -6,7 +6,6 @@ two moves meet is the store's business all the same.
 
 import asyncio
 import io
-import re
 import tarfile
 import tempfile
 from pathlib import Path
@@ -18,11 +17,10 @@ from fastapi.responses import JSONResponse, Response
 from orpheus_clone import bundle, layout
 from orpheus_clone.errors import ArtifactError, UnknownVoice
 from orpheus_clone.serve.auth import fingerprint
+from orpheus_clone.serve.gate import authorization
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
 from orpheus_clone.store import pointer
-
-_BUNDLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}@[0-9a-f]{12}")
 
 Share = Annotated[float | None, Query(ge=0, le=1)]
 Text = Annotated[str | None, Query(max_length=500)]
@@ -37,7 +35,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
     async def publish(
         name: str, request: Request, share: Share = None, by: Text = None, why: Text = None
     ) -> Response:
-        if not _BUNDLE_NAME.fullmatch(name):
+        if not layout.is_bundle_name(name):
             raise HTTPException(400, f"{name!r} is not voice@digest")
         carried = await proxy.to_owner(request, name.partition("@")[0])
         if carried is not None:
@@ -87,7 +85,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 def _signed(request: Request, by: str | None) -> str:
     """Who says that he moves a pointer, and the key that he showed."""
-    key = fingerprint(request.headers.get("authorization"))
+    key = fingerprint(authorization(request.headers))
     host = request.client.host if request.client else "somebody"
     return (by or host) + (f" (key {key})" if key else "")
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from orpheus_clone import layout
 from orpheus_clone.errors import ArtifactError, RecipeError, UnknownVoice
 
 KEPT = 20
@@ -49,6 +50,11 @@ class Pointer:
     def current(self) -> str | None:
         """The bundle that the name means, but for the sessions of a canary."""
         return self.bundles[-1] if self.bundles else None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every bundle that it names: those that were, the current one and a canary's."""
+        return (*self.bundles, self.canary.bundle) if self.canary else self.bundles
 
     @property
     def shown(self) -> str:
@@ -87,9 +93,13 @@ class Pointer:
         return replace(self, bundles=(*others, bundle)[-KEPT:], canary=None)
 
     def with_canary(self, bundle: str, share: float) -> "Pointer":
-        """`bundle` for a share of the sessions; RecipeError if that cannot be."""
+        """`bundle` for a share of the sessions; RecipeError if that cannot be.
+
+        Nothing changes where every session speaks with it already: a job that releases a canary
+        may run again after that was promoted.
+        """
         if self.current == bundle:
-            raise RecipeError(f"every session of {self.voice!r} speaks with {bundle} already")
+            return self
         if self.current is None and share > 0:
             raise RecipeError(
                 f"voice {self.voice!r} has no bundle that the other sessions could speak with; "
@@ -144,14 +154,21 @@ def parse(data: bytes, where: str) -> tuple[Move, ...]:
     moves = []
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            moves.append(_MOVE.validate_json(line, strict=False))
+            move = _MOVE.validate_json(line, strict=False)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ArtifactError(
-                f"{where}:{number}: is no move of a pointer: {first['msg']}; restore the line, or "
-                "remove the file and publish the voice again"
-            ) from None
+            raise _no_move(f"{where}:{number}", error.errors()[0]["msg"]) from None
+        for name in move.pointer.named:
+            if not layout.is_bundle_name(name, move.pointer.voice):
+                raise _no_move(f"{where}:{number}", f"{name!r} is no bundle of its voice")
+        moves.append(move)
     return tuple(moves)
+
+
+def _no_move(where: str, said: str) -> ArtifactError:
+    return ArtifactError(
+        f"{where}: is no move of a pointer: {said}; restore the line, or remove the file and "
+        "publish the voice again"
+    )
 
 
 def dump(moves: tuple[Move, ...]) -> bytes:

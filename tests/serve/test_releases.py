@@ -156,6 +156,28 @@ def test_a_log_says_who_did_what_with_which_key_and_why(
         client.history("nobody")
 
 
+def test_a_key_that_is_shown_as_elevenlabs_clients_do_is_in_the_log_too(
+    node: RunningNode, voice_bundle: Maker
+) -> None:
+    node.client.publish(voice_bundle("eleven"))
+    answer = httpx.delete(f"{node.url}/v1/voices/eleven", headers={"xi-api-key": "secret"})
+    assert answer.status_code == 200
+    last = node.client.history("eleven")[-1]
+    assert str(last["by"]).endswith(f"(key {fingerprint('Bearer secret')})")
+
+
+def test_a_promoted_canary_that_is_published_again_changes_nothing(
+    node: RunningNode, run_dir: RunDir, tmp_path: Path
+) -> None:
+    old, new = (of_length(run_dir, tmp_path, "twice", seconds) for seconds in (0.5, 0.6))
+    place = open_place(node.url)
+    place.publish(old, None, Signed())
+    assert place.publish(new, 0.1, Signed())
+    place.promote("twice", Signed())
+    assert not place.publish(new, 0.1, Signed())
+    assert len(node.client.history("twice")) == 3
+
+
 def test_of_two_who_publish_at_once_one_wins_and_the_other_is_told_who_it_was(
     node: RunningNode, run_dir: RunDir, tmp_path: Path
 ) -> None:

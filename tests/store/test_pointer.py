@@ -51,9 +51,8 @@ def test_a_canary_leaves_the_current_bundle_where_it_is() -> None:
     assert TRIED.current == A
 
 
-def test_the_current_bundle_is_no_canary_of_itself() -> None:
-    with pytest.raises(RecipeError, match=f"every session of 'jack' speaks with {A} already"):
-        ONE.released(A, 0.1)
+def test_a_canary_that_every_session_speaks_with_already_changes_nothing() -> None:
+    assert TRIED.promoted().released(B, 0.1) == TWO
 
 
 def test_without_a_current_bundle_only_a_canary_that_nobody_hears_may_wait() -> None:
@@ -150,6 +149,15 @@ def test_the_history_says_who_moved_it_from_where_to_where() -> None:
 def test_a_line_that_is_no_move_is_named(line: bytes) -> None:
     with pytest.raises(ArtifactError, match="store/jack:2: is no move"):
         pointer.parse(pointer.dump(MOVES[:1]) + line, "store/jack")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc@000000000000", "jill@000000000000", "jack", "jack@0/../../../x", "", "@"]
+)
+def test_a_name_that_is_no_bundle_of_the_voice_is_no_move(name: str) -> None:
+    for odd in (Pointer("jack", (A, name)), Pointer("jack", (A,), Canary(name, 0.1))):
+        with pytest.raises(ArtifactError, match=r"log:1: is no move .* is no bundle of its voice"):
+            pointer.parse(pointer.dump((replace(MOVES[0], pointer=odd),)), "log")
 
 
 names = st.from_regex(r"jack@[0-9a-f]{12}", fullmatch=True)
