@@ -15,6 +15,8 @@ A stage is done when its stamp is there: stamps are written last and whole.
 """
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -27,6 +29,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from orpheus_clone import __version__
 from orpheus_clone.errors import ArtifactError, DataError, MachineError, RecipeError
@@ -337,32 +340,68 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that takes its place when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    """A temporary directory beside `path` that takes its place when the block ends well.
+
+    Of several who write the same path at once, the last one to end is what stays.
+    """
+    mine = f"{os.getpid()}-{uuid4().hex}"
+    temporary = path.with_name(f".{path.name}.{mine}.part")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _forget_unfinished(path)
+            _WRITING.add(mine)
+            _settle_unfinished(path)
             temporary.mkdir()
             yield temporary
-            if path.exists():
-                path.rename(old)
-            temporary.rename(path)
+            _replace(path, temporary, path.with_name(f".{path.name}.{mine}.old"))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            _WRITING.discard(mine)
+
+
+_WRITING: set[str] = set()
+"""The names of this process's own unfinished directories; in a container every process is 1."""
+
+
+def _replace(path: Path, temporary: Path, old: Path) -> None:
+    """Put `temporary` where `path` is; killed in between, `old` is what was there."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(old)
+        try:
+            temporary.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                with contextlib.suppress(FileNotFoundError):
+                    old.rename(path)
+                raise
+            # Somebody else's came between the two: it is what is replaced now.
+        finally:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _forget_unfinished(path: Path) -> None:
-    """Remove what a killed process was writing in place of `path`."""
-    for left in (
-        *path.parent.glob(f".{path.name}.*.part"),
-        *path.parent.glob(f".{path.name}.*.old"),
-    ):
-        pid = left.suffixes[-2].removeprefix(".")
-        if not (pid.isdigit() and int(pid) != os.getpid() and _is_running(int(pid))):
+def _settle_unfinished(path: Path) -> None:
+    """Remove what a killed process was writing in place of `path`, or put back what was there."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        if _is_abandoned(left):
+            if path.exists():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # somebody else has put it back, or a newer one
+                    left.rename(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_abandoned(left: Path) -> bool:
+    """Whether nobody writes an unfinished directory any more."""
+    name = left.suffixes[-2].removeprefix(".")
+    pid = name.partition("-")[0]
+    if pid == str(os.getpid()):
+        return name not in _WRITING
+    return not (pid.isdigit() and _is_running(int(pid)))
 
 
 def _is_running(pid: int) -> bool:

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,45 @@ def test_atomic_dir_leaves_the_old_directory_when_the_block_fails(tmp_path: Path
         raise ZeroDivisionError
     assert names_in(tmp_path / "adapter") == ["old"]
     assert names_in(tmp_path) == ["adapter"]
+
+
+def test_threads_may_write_the_same_directory_and_each_has_its_own_until_it_ends(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "adapter"
+    with layout.atomic_dir(path) as slow:
+        (slow / "begun").touch()
+        with layout.atomic_dir(path) as fast:
+            (fast / "whole").touch()
+        assert names_in(path) == ["whole"]
+        (slow / "ended").touch()
+    assert names_in(path) == ["begun", "ended"]
+
+    def write(number: int) -> None:
+        with layout.atomic_dir(path) as temporary:
+            (temporary / "whole").write_text(str(number), encoding="utf-8")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(100)))
+    assert names_in(path) == ["whole"]
+    assert names_in(tmp_path) == ["adapter"]
+
+
+NOBODY = 2**22 + 1
+"""No process on Linux has such a number."""
+
+
+@pytest.mark.parametrize("pid", [NOBODY, os.getpid()], ids=["dead", "the same number"])
+def test_what_a_process_that_was_killed_between_two_names_had_moved_away_is_put_back(
+    tmp_path: Path, pid: int
+) -> None:
+    for left in ("part", "old"):
+        (tmp_path / f".adapter.{pid}-0.{left}").mkdir()
+        (tmp_path / f".adapter.{pid}-0.{left}" / left).touch()
+    with pytest.raises(ZeroDivisionError), layout.atomic_dir(tmp_path / "adapter"):
+        raise ZeroDivisionError
+    assert names_in(tmp_path) == ["adapter"]
+    assert names_in(tmp_path / "adapter") == ["old"]
 
 
 def test_a_full_disk_says_so_and_leaves_the_old_content(
