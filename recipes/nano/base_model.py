@@ -126,7 +126,7 @@ def start_from_codec(base: Base, codec: Path) -> None:
     hidden = LLAMA["hidden_size"]
     base.table.weight.normal_(std=0.02)
     for slot, level in enumerate(LEVELS):
-        words = weights[f"quantizer.quantizers.{level}.codebook.weight"]
+        words = weights[f"quantizer.quantizers.{level}.codebook.weight"].float()
         words = (words - words.mean(0)) / words.std()
         turn = torch.linalg.qr(torch.randn(hidden, words.shape[1])).Q
         rows = base.rows(tokens.slot_ids(slot).start, tokens.CODEBOOK)

@@ -4,7 +4,7 @@
     python recipes/nano/carry.py split OUT_DIR FILE…         into pieces of at most 15 MiB
     python recipes/nano/carry.py join OUT_DIR PIECES_DIR     the files that were split
     python recipes/nano/carry.py slim CHECKPOINT OUT         optimiser's memory at half precision
-    python recipes/nano/carry.py keep CODEC_DIR OUT_DIR      weights at half precision, for git
+    python recipes/nano/carry.py keep TRAINED_DIR OUT_DIR    weights at half precision, for git
 
 `pack` keeps each folder's name and each file's, so that speakers are told apart there as here. A
 slim codec checkpoint goes on nearly as the whole one would: 42 MB instead of 73.
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         verb.add_argument("out", type=Path)
         verb.add_argument("sources", type=Path, nargs=many)
         verb.set_defaults(act=act)
-    for name, one, source in (("slim", slim, "CHECKPOINT"), ("keep", keep, "CODEC_DIR")):
+    for name, one, source in (("slim", slim, "CHECKPOINT"), ("keep", keep, "TRAINED_DIR")):
         verb = verbs.add_parser(name)
         verb.add_argument("sources", type=Path, nargs=1, metavar=source)
         verb.add_argument("out", type=Path)
@@ -86,13 +86,19 @@ def slim(out: Path, checkpoints: list[Path]) -> None:
     torch.save(state, out)
 
 
-def keep(out: Path, codecs: list[Path]) -> None:
-    """A trained codec at half precision, and the digests of its files."""
+def keep(out: Path, trained: list[Path]) -> None:
+    """A trained codec, or a base, at half precision, and the digests of its files."""
     out.mkdir(parents=True, exist_ok=True)
-    weights = load_file(codecs[0] / "model.safetensors")
-    save_file({name: value.half() for name, value in weights.items()}, out / "model.safetensors")
-    (out / "config.json").write_bytes((codecs[0] / "config.json").read_bytes())
-    names = ("config.json", "model.safetensors")
+    is_base = (trained[0] / "base.safetensors").is_file()
+    weights_name = "base.safetensors" if is_base else "model.safetensors"
+    half = torch.bfloat16 if is_base else torch.float16
+    weights = load_file(trained[0] / weights_name)
+    halved = {n: w.to(half) if w.is_floating_point() else w for n, w in weights.items()}
+    save_file(halved, out / weights_name)
+    others = ("config.json", "tokenizer.json") if is_base else ("config.json",)
+    for name in others:
+        (out / name).write_bytes((trained[0] / name).read_bytes())
+    names = sorted([*others, weights_name])
     lines = [f"{hashlib.sha256((out / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (out / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 

@@ -35,7 +35,7 @@ from tokenise import Spoken
 from tokenizers import Tokenizer
 from torch import nn
 
-AVERAGE = 0.999
+AVERAGE = 0.98
 LOG_EVERY = 50
 SAVE_EVERY = 100
 CLOCK_EVERY = 10

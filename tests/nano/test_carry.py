@@ -70,3 +70,19 @@ def test_a_codec_that_is_kept_comes_with_its_digests(tmp_path: Path) -> None:
     for line in (tmp_path / "kept" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
         assert layout.sha256_file(tmp_path / "kept" / name) == digest
+
+
+def test_a_kept_base_is_its_weights_at_half_precision_and_its_tokenizer(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    ids = torch.arange(3)
+    save_file({"table.weight": torch.rand(4, 2), "ids": ids}, run / "base.safetensors")
+    for name in ("config.json", "tokenizer.json"):
+        (run / name).write_text("{}\n", encoding="utf-8")
+    carry.main(["keep", str(run), str(tmp_path / "kept")])
+    kept = load_file(tmp_path / "kept" / "base.safetensors")
+    assert kept["table.weight"].dtype == torch.bfloat16
+    assert kept["ids"].equal(ids)
+    for line in (tmp_path / "kept" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, name = line.split("  ")
+        assert layout.sha256_file(tmp_path / "kept" / name) == digest
