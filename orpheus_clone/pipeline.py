@@ -134,14 +134,14 @@ async def evaluate_run(
     The voices of `others` share the batch where several voices do.
     """
     from orpheus_clone.eval.run import Order, evaluate
-    from orpheus_clone.judges import Judges, open_judges
+    from orpheus_clone.judges import Judges, call, seated
 
     engine, hardware = resolve(engine_name), hardware_name()
-    judges = Judges(None, None, None, ())
+    jury = seated(Judges(None, None, None, ()))
     if not base.is_random:  # in noise there is nothing to be heard
-        with screen.wait("opening the judges"):
-            judges = open_judges(recipe.judges)
-    order = Order(run, recipe, base, judges, engine, hardware, tuple(others), network_ms)
+        with screen.wait("calling the judges"):
+            jury = call(recipe.judges)
+    order = Order(run, recipe, base, jury, engine, hardware, tuple(others), network_ms)
     if read_key(run) == order.key and not is_forced:
         return False
     opening = partial(_speaker, engine_name, base, recipe, screen)

@@ -25,7 +25,7 @@ from orpheus_clone.eval.special import OneWord, Tag
 from orpheus_clone.eval.speed import Utterance
 from orpheus_clone.eval.summary import Real, Stock, nearest, real_of, summary, unmeasured
 from orpheus_clone.eval.sweep import cost_per_hour, real_time_streams
-from orpheus_clone.judges import Judges
+from orpheus_clone.judges import Judges, Jury
 from orpheus_clone.layout import RunDir
 from orpheus_clone.listening import reference
 from orpheus_clone.listening.figures import Figures, add_up
@@ -42,7 +42,7 @@ class Order:
     run: RunDir
     recipe: Recipe
     base: BaseModel
-    judges: Judges
+    judges: Jury
     engine: str
     hardware: str
     """What will speak, for the key: an evaluation is of a machine."""
@@ -56,7 +56,7 @@ class Order:
         """Hash of everything that an evaluation is about: equal keys need no second one."""
         stamp, base, recipe = self.run.stamp(), self.base, self.recipe
         about = [stamp.voice, stamp.adapter_digest, base.digest, base.codec_digest]
-        heard_by = [layout.versions(), self.judges.digests(), self.engine, self.hardware]
+        heard_by = [layout.versions(), self.judges.digests, self.engine, self.hardware]
         own = reference.read(self.run)
         heldout = [clip.text for clip in own.clips]
         asked = [proof_digest(recipe), prompts_for(recipe.eval, own.language, heldout)]
@@ -78,9 +78,10 @@ async def evaluate(
         own,
     )
     takes = await speak(asked, open_speaker, kept, progress)
-    listener = Listener(order.judges, own, is_random=order.base.is_random)
+    judges = order.judges.open()  # only now: the engine had the GPU
+    listener = Listener(judges, own, is_random=order.base.is_random)
     heard = _listen(takes, listener, order.base, partial(progress, "listening"))
-    evaluation = _judged(order, takes, heard)
+    evaluation = _judged(order, takes, heard, judges)
     report.write(order.run, evaluation, kept, own)
     kept.forget()
     return evaluation
@@ -147,9 +148,9 @@ def _tags(takes: Takes, listener: Listener, tags: Sequence[str]) -> list[Tag]:
     return special.hear_tags(tags, takes.tags, listener.judges.asr, language)
 
 
-def _judged(order: Order, takes: Takes, heard: _Heard) -> Evaluation:
+def _judged(order: Order, takes: Takes, heard: _Heard, judges: Judges) -> Evaluation:
     stamp, settings, info = order.run.stamp(), order.recipe.eval, takes.info
-    stock = nearest(heard.stock, order.judges, order.base)
+    stock = nearest(heard.stock, judges, order.base)
     measured = measure(heard.lines, heard.figures, stock, is_random=order.base.is_random)
     gates = judge(settings, measured, info)
     where = report.measured_on(info, settings.concurrency)
@@ -170,7 +171,7 @@ def _judged(order: Order, takes: Takes, heard: _Heard) -> Evaluation:
         verdict=verdict(gates),
         gates=gates,
         summary=summary(heard.lines, heard.figures),
-        notes=[*order.judges.notes, *unmeasured(order.base, takes, heard.tags)],
+        notes=[*judges.notes, *unmeasured(order.base, takes, heard.tags)],
         real=heard.real,
         stock=heard.stock,
         tags=heard.tags,

@@ -21,7 +21,7 @@ from typing import Any
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.bundle import Adapter
-from orpheus_clone.judges import Judges, open_judges
+from orpheus_clone.judges import Jury, call
 from orpheus_clone.layout import RunDir
 from orpheus_clone.listening import reference
 from orpheus_clone.listening.figures import RANDOM_BASE, add_up
@@ -69,20 +69,17 @@ class Epochs:
         self._settings = recipe.train.selection
         self._reference = reference.read(out)
         self._prompts = prompt_set(self._settings.prompts, self._reference)
-        self._key = ""
-        self._notes: tuple[str, ...] = (_why_unheard(base),)
-        if is_heard(base, recipe):
-            judges = open_judges(recipe.judges)
-            self._key = _key(self._prompts, recipe, base, judges)
-            self._notes = judges.notes
+        self._jury = call(recipe.judges) if is_heard(base, recipe) else None
+        self._key = _key(self._prompts, recipe, base, self._jury) if self._jury else ""
+        self._notes = self._jury.notes if self._jury else (_why_unheard(base),)
 
     def end(self, number: int, step: int) -> bool:
         """Keep and hear epoch `number`, which ended with `step`; whether training should stop."""
         folder = self._folder(number)
         if not (folder / bundle.WEIGHTS_FILE).is_file():
             save_adapter(self._model, folder, self._base.name)
-        if self._key and heard.read(folder, self._key) is None:
-            self._hear(number)
+        if self._jury and heard.read(folder, self._key) is None:
+            self._hear(number, self._jury)
         epochs = self._read(number, step)
         self._report(epochs)
         return is_over(epochs, self._settings)
@@ -98,7 +95,7 @@ class Epochs:
         digest = layout.sha256_file(self._out.adapter / bundle.WEIGHTS_FILE)
         return Released(epochs[choice.epoch - 1], digest)
 
-    def _hear(self, number: int) -> None:
+    def _hear(self, number: int, jury: Jury) -> None:
         folder, prompts = self._folder(number), self._prompts
         digest = layout.sha256_file(folder / bundle.WEIGHTS_FILE)
         adapter = Adapter(bundle.bundle_name(f"epoch-{number}", digest), folder, digest)
@@ -110,7 +107,7 @@ class Epochs:
         spoken = asyncio.run(speak_prompts(self._model, self._base, voice, prompts, progress))
         self._say(f"epoch {number} is heard")
         # Opened each time: what judges hold of a GPU's memory, training needs in between.
-        listener = Listener(open_judges(self._recipe.judges), self._reference)
+        listener = Listener(jury.open(), self._reference)
         hearings = listener.hear(spoken)
         heard.write(folder, self._key, add_up(hearings, listener), spoken, hearings)
 
@@ -166,9 +163,9 @@ def _why_unheard(base: BaseModel) -> str:
     return RANDOM_BASE if base.is_random else "train.selection.prompts is 0: no epoch is heard"
 
 
-def _key(prompts: list[str], recipe: Recipe, base: BaseModel, judges: Judges) -> str:
+def _key(prompts: list[str], recipe: Recipe, base: BaseModel, jury: Jury) -> str:
     """Of everything that what is heard depends on, beside the adapter."""
-    by = [recipe.sampling.model_dump(), base.codec_digest, judges.digests()]
+    by = [recipe.sampling.model_dump(), base.codec_digest, jury.digests]
     return layout.sha256_json([prompts, *by])
 
 

@@ -45,6 +45,11 @@ EpochEnd = Callable[[int, int], bool]
 run goes on from the end of an epoch."""
 
 
+def never(_epoch: int, _steps: int) -> bool:
+    """An `EpochEnd` that lets every epoch be trained."""
+    return False
+
+
 class Loop:
     """A run: what it trains, and on what."""
 
@@ -83,7 +88,7 @@ class Loop:
         out: RunDir,
         identity: str,
         report: Report = lambda _step: None,
-        at_epoch_end: EpochEnd = lambda _epoch, _steps: False,
+        at_epoch_end: EpochEnd = never,
     ) -> int:
         """Train from the last checkpoint of this identity to the end; returns the steps in all."""
         start = checkpoint.resume(out.checkpoints, identity, self.training)
@@ -116,8 +121,8 @@ class Loop:
         loss = sum(losses) / loss_tokens(self._heldout)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the held-out loss is {loss}: the weights blew up; lower train.learning_rate. "
-                "The last checkpoint is kept"
+                f"the held-out loss is {loss}: the weights blew up; lower train.learning_rate, "
+                "with which training begins anew"
             )
         return loss
 
@@ -131,11 +136,10 @@ class Loop:
         self._seed(step)
         loss, is_asked = self._gradients([self._rows[i] for i in clips], count, asked)
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"step {step + 1}: the loss is {loss} on training rows {clips}; lower "
-                "train.learning_rate. The last checkpoint is kept"
-            )
-        norm = self._accelerator.clip_grad_norm_(self._parameters, settings.max_grad_norm)
+            raise _blown_up(step, "loss", loss, clips)
+        norm = float(self._accelerator.clip_grad_norm_(self._parameters, settings.max_grad_norm))
+        if not math.isfinite(norm):  # scaled by 1 / norm, so the step would make NaN of the adapter
+            raise _blown_up(step, "gradient's norm", norm, clips)
         rate = float(self.training.schedule.get_last_lr()[0])
         self.training.optimizer.step()
         self.training.schedule.step()
@@ -147,7 +151,7 @@ class Loop:
             epoch=round((step + 1) / self.per_epoch, 3),
             loss=loss,
             learning_rate=rate,
-            grad_norm=float(norm),
+            grad_norm=norm,
             tokens_per_second=round(count / seconds, 1),
             heldout_loss=self.heldout_loss() if self._is_epoch_end(step + 1) else None,
         )
@@ -205,6 +209,13 @@ class Loop:
 
     def _is_epoch_end(self, step: int) -> bool:
         return step % self.per_epoch == 0
+
+
+def _blown_up(step: int, what: str, value: float, clips: Sequence[int]) -> TrainingError:
+    return TrainingError(
+        f"step {step + 1}: the {what} is {value} on training rows {clips}; lower "
+        "train.learning_rate, with which training begins anew"
+    )
 
 
 def _check_launch() -> None:

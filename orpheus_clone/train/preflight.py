@@ -16,6 +16,9 @@ r, and a compute type of b bytes (2 in bf16, 4 in fp32):
 
 Weights, adapter and moments are exact; activations and working memory are within a tenth of what
 was alive at once on a CPU (test_preflight.py). What a card needs on top is a guess: none was seen.
+Not counted are the judges that hear an epoch, in the room of activations and working memory, which
+are given back first: 1.6 GB for Whisper large-v3-turbo, 0.1 for ECAPA-TDNN, and what they work
+with. Where that is not free, the run ends there, says so and can go on (judges.py).
 
 Orpheus-3B, rank 16, bf16, GB:               weights  adapter, moments  activations  working  all
     clone-30min: rows of 4096, checkpointing     6.6               0.4          0.9      0.9  10.4

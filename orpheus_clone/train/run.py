@@ -3,7 +3,7 @@
 Killed anywhere, it goes on from the last checkpoint; finished, it does nothing.
 """
 
-from orpheus_clone import layout
+from orpheus_clone import gpu, layout
 from orpheus_clone import recipe as recipes
 from orpheus_clone.engine.base import hardware_name
 from orpheus_clone.errors import ArtifactError, RecipeError
@@ -14,7 +14,7 @@ from orpheus_clone.recipe import Recipe
 from orpheus_clone.train import checkpoint, preflight
 from orpheus_clone.train.dataset import read_rows
 from orpheus_clone.train.epochs import Epochs, Say, chosen_by, forget_others
-from orpheus_clone.train.loop import Loop, Report
+from orpheus_clone.train.loop import Loop, Report, never
 from orpheus_clone.train.model import pick_precision, with_lora
 from orpheus_clone.train.plot import plot_loss
 
@@ -42,16 +42,24 @@ def train(
 
     `report` is told each step, `say` what happens between them.
     """
-    import torch
-
     check_can_learn(base)
-    prepared = data.stamp()
     out.check_is_ours()
     _check_base(data, base)
     if is_done(data, out, recipe, base):
         # What is not part of training, gates for instance, may have changed.
         layout.write_text(out.recipe, recipes.dump(recipe))
         return out.stamp()
+    _fit(data, out, recipe, base, report, say)
+    gpu.give_back()  # the base too, now that nothing holds it: `clone` starts an engine next
+    return out.stamp()
+
+
+def _fit(
+    data: PreparedDir, out: RunDir, recipe: Recipe, base: BaseModel, report: Report, say: Say
+) -> None:
+    import torch
+
+    prepared = data.stamp()
     rows = read_rows(data, "train", prepared.voice, base)
     heldout = read_rows(data, "heldout", prepared.voice, base)
     torch.manual_seed(recipe.train.seed)
@@ -69,9 +77,12 @@ def train(
             forget_others(out.epochs, identity)
             reference.write(data, out)
         loop.wait()
-        epochs = Epochs(out, loop.model, base, prepared.voice, recipe, say)
-        steps = loop.run(out, identity, report, epochs.end)
-        if loop.is_main:
+        # Judges are for the process that listens, not one each: they would share its GPU.
+        epochs = (
+            Epochs(out, loop.model, base, prepared.voice, recipe, say) if loop.is_main else None
+        )
+        steps = loop.run(out, identity, report, epochs.end if epochs else never)
+        if epochs:
             plot_loss(out.metrics, out.loss_plot)
             chosen = epochs.release(steps, loop.per_epoch)
             stamp = RunStamp(
@@ -93,9 +104,6 @@ def train(
             )
             layout.write_stamp(out.stamp_file, stamp)
     loop.wait()
-    del loop
-    _free_gpu()
-    return out.stamp()
 
 
 def check_can_learn(base: BaseModel) -> None:
@@ -105,17 +113,6 @@ def check_can_learn(base: BaseModel) -> None:
             f"{base.path} is {base.name} with a short head, which is for speaking: train with "
             "--base and the stock model; the voice fits both"
         )
-
-
-def _free_gpu() -> None:
-    """Give memory back, since `clone` starts an engine in this process next."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _recipe_digest(recipe: Recipe, base: BaseModel) -> str:

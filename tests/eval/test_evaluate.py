@@ -19,7 +19,7 @@ from orpheus_clone.errors import ArtifactError, EngineDead
 from orpheus_clone.eval import report
 from orpheus_clone.eval.parts import OpenSpeaker
 from orpheus_clone.eval.run import Order, evaluate
-from orpheus_clone.judges import Judges
+from orpheus_clone.judges import Judges, seated
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Recipe
@@ -75,7 +75,8 @@ def engines(studio: Studio, tape: Tape, *infos: EngineInfo) -> list[Counting]:
 
 
 def order(studio: Studio, settings: Recipe | None = None) -> Order:
-    return Order(studio.run, settings or studio.settings, studio.base, NOBODY, "tape", "CPU (none)")
+    chosen = settings or studio.settings
+    return Order(studio.run, chosen, studio.base, seated(NOBODY), "tape", "CPU (none)")
 
 
 CPU = EngineInfo("tape", "CPU (none)", "fp32")
@@ -246,7 +247,7 @@ def test_the_key_is_of_everything_that_an_evaluation_is_about(studio: Studio) ->
         key("sampling.temperature=0.5"),
         replace(plain, engine="vllm").key,
         replace(plain, hardware="NVIDIA H200").key,
-        replace(plain, judges=replace(NOBODY, mos=Mute())).key,
+        replace(plain, judges=seated(replace(NOBODY, mos=Mute()))).key,
         replace(plain, base=replace(studio.base, digest="0")).key,
         replace(plain, others=(studio.run,)).key,
     ]
@@ -254,6 +255,26 @@ def test_the_key_is_of_everything_that_an_evaluation_is_about(studio: Studio) ->
     others.append(key())
     assert len({first, *others}) == len(others) + 1
     assert key("train.epochs=7") == key(), "of training it never looks at the settings"
+
+
+async def test_judges_are_opened_when_no_engine_has_the_gpu_any_more(studio: Studio) -> None:
+    happened: list[str] = []
+    opened = studio.opening(lambda samples: samples)
+
+    @asynccontextmanager
+    async def noted(precision: Precision | None) -> AsyncGenerator[Speaker, None]:
+        happened.append("speaks")
+        async with opened(precision) as speaker:
+            yield speaker
+        happened.append("is closed")
+
+    def assemble() -> Judges:
+        happened.append("judges")
+        return NOBODY
+
+    jury = replace(seated(NOBODY), assemble=assemble)
+    await evaluate(replace(order(studio), judges=jury), noted)
+    assert happened == ["speaks", "is closed", "judges"]
 
 
 async def test_the_report_is_of_its_key(studio: Studio) -> None:

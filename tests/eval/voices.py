@@ -20,7 +20,7 @@ from orpheus_clone.engine.base import Precision
 from orpheus_clone.eval.parts import OpenSpeaker
 from orpheus_clone.eval.report import Evaluation
 from orpheus_clone.eval.run import Order, evaluate
-from orpheus_clone.judges import Judges
+from orpheus_clone.judges import Judges, seated
 from orpheus_clone.layout import RunDir
 from orpheus_clone.listening.reference import speech_s
 from orpheus_clone.models import BaseModel
@@ -134,7 +134,8 @@ class Studio:
 
     async def evaluate(self, learnt: Change = lambda samples: samples) -> Evaluation:
         """A voice that learnt the clips as `learnt` left them; stock voices are another man's."""
-        order = Order(self.run, self.settings, self.base, self.judges, "tape", "CPU (none)")
+        jury = seated(self.judges)
+        order = Order(self.run, self.settings, self.base, jury, "tape", "CPU (none)")
         return await evaluate(order, self.opening(learnt))
 
     def opening(self, learnt: Change) -> OpenSpeaker:

@@ -16,14 +16,17 @@ from typing import Any
 
 import pytest
 
-from orpheus_clone import layout, recipe
-from orpheus_clone.errors import ArtifactError, RecipeError
+from orpheus_clone import layout, quality, recipe
+from orpheus_clone.errors import ArtifactError, MachineError, RecipeError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.listening import reference
 from orpheus_clone.listening.figures import RANDOM_BASE
 from orpheus_clone.models import BaseModel
+from orpheus_clone.quality import Mos
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.train import report
+from orpheus_clone.train import run as train_run
+from orpheus_clone.train.loop import Loop
 from orpheus_clone.train.metrics import Step
 from orpheus_clone.train.run import is_done, train
 from tests import judges
@@ -329,6 +332,55 @@ def test_a_judge_that_is_named_and_missing_ends_it_before_the_first_step(
             report=steps.append,
         )
     assert steps == []
+
+
+class SecondOfTwo(Loop):
+    """What a process has that is not the main one."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.is_main = False
+
+
+def test_only_the_main_process_opens_judges(
+    small_run: SmallRun,
+    prepared: PreparedDir,
+    talkative: BaseModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The main process wrote the run; here a judge that is opened is an error.
+    out = RunDir(Path(copytree(small_run.dir.root, tmp_path / "run")))
+    listening = recipe.load(None, ["judges.asr=/nowhere/whisper"]).judges
+    settings = small().model_copy(update={"judges": listening})
+    monkeypatch.setattr(train_run, "Loop", SecondOfTwo)
+    assert train(prepared, out, recipe=settings, base=talkative) == out.stamp()
+    monkeypatch.undo()
+    with pytest.raises(RecipeError, match="/nowhere/whisper"):
+        train(prepared, out, recipe=settings, base=talkative)
+
+
+def test_a_judge_that_is_lost_on_the_way_ends_it_and_it_goes_on_where_the_judge_is_back(
+    prepared: PreparedDir, talkative: BaseModel, tmp_path: Path
+) -> None:
+    listening = recipe.load(None, ["judges.asr=none", "judges.speaker=none"]).judges
+    settings = small(0.2).model_copy(update={"judges": listening})
+    out, lines, steps = RunDir(tmp_path / "run"), list[str](), list[Step]()
+
+    def out_of_memory() -> Mos:
+        raise MachineError("out of memory")
+
+    with pytest.MonkeyPatch.context() as later:
+
+        def say(line: str) -> None:
+            if line.startswith("epoch 2 speaks"):
+                later.setattr(quality, "load_mos", out_of_memory)
+
+        with pytest.raises(MachineError, match=r"judges\.mos: not what .*out of memory"):
+            train(prepared, out, recipe=settings, base=talkative, report=steps.append, say=say)
+    train(prepared, out, recipe=settings, base=talkative, report=steps.append, say=lines.append)
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert spoke(lines) == ["epoch 2 is heard", "epoch 3 is heard"]
 
 
 def test_a_damaged_account_of_an_epoch_says_what_to_do(

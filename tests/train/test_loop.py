@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from orpheus_clone import tokens
-from orpheus_clone.errors import MachineError
+from orpheus_clone.errors import MachineError, TrainingError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Lora, Train
@@ -130,6 +130,23 @@ def test_settings_that_only_cost_memory_or_time_do_not_begin_a_run_anew(
     new_loop(base, rows, lesser).run(out, "a", halved.append)
     assert [step.step for step in halved] == [1, 2, 3, 4, 5, 6]
     assert [step.loss for step in halved] == pytest.approx([step.loss for step in whole], rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_gradient_that_is_not_finite_is_no_step(
+    base: BaseModel, rows: list[TrainingRow], tmp_path: Path, value: float
+) -> None:
+    loop = new_loop(base, rows)
+    adapter = [p for p in loop.model.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in adapter]
+    adapter[0].register_hook(lambda gradient: torch.full_like(gradient, value))
+    steps: list[Step] = []
+    with pytest.raises(
+        TrainingError, match=rf"step 1: the gradient's norm is {value} on .*rows \[.*begins anew"
+    ):
+        loop.run(RunDir(tmp_path), "a", steps.append)
+    assert steps == []
+    assert all(torch.equal(now, then) for now, then in zip(adapter, before, strict=True))
 
 
 def test_each_step_drops_out_other_inputs(

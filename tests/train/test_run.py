@@ -1,5 +1,6 @@
 """train through its front door: golden losses, exact resume, and what stops it."""
 
+import gc
 import json
 import math
 import shutil
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import layout, lora, models, recipe
+from orpheus_clone import gpu, layout, lora, models, recipe
 from orpheus_clone.errors import ArtifactError, MachineError, TrainingError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.models import BaseModel
@@ -288,6 +290,25 @@ def test_weights_that_blow_up_in_the_last_step_are_an_error_too(
         train(prepared, out, recipe=chosen, base=base)
     assert not out.stamp_file.exists()
     assert not out.adapter.exists()
+
+
+def test_nothing_holds_the_base_when_memory_is_given_back(
+    prepared: PreparedDir, base: BaseModel, out: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def living() -> int:
+        return sum(issubclass(type(one), PeftModel) for one in gc.get_objects())
+
+    gpu.give_back()
+    before, found = living(), list[int]()
+    give_back = gpu.give_back
+
+    def counted() -> None:
+        give_back()
+        found.append(living())
+
+    monkeypatch.setattr(gpu, "give_back", counted)
+    train(prepared, out, recipe=changed(epochs=1), base=base)
+    assert found == [before]
 
 
 def test_data_prepared_for_another_base_is_refused(
