@@ -2,10 +2,12 @@
 
 between steps     the handler takes a note, and the loop saves a checkpoint and raises
 with all saved    the handler raises at once (`is_safe`), as while an epoch's voice is judged
-a second signal   ends the process as it would have ended without us
+a second signal   ends the process as it would have ended without us; but of several processes
+                  each gets Ctrl-C twice, from the terminal and from its launcher, so there it waits
 """
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -52,10 +54,14 @@ def noticed() -> Iterator[Asked]:
         yield asked
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
 
     def notice(number: int, _frame: FrameType | None) -> None:
+        if asked.by is not None:
+            return
         asked.by = signal.Signals(number)
-        _restore(before)
+        if is_alone:
+            _restore(before)
         if asked.is_safe:
             asked.end()
 

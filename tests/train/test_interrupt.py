@@ -97,6 +97,32 @@ def test_a_second_signal_does_what_it_would_have_done(number: signal.Signals) ->
         assert signal.getsignal(number) == before
 
 
+@SIGNALS
+def test_of_several_processes_a_launchers_repeats_wait_for_the_step_too(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before = [signal.getsignal(each) for each in interrupt.SIGNALS]
+    with interrupt.noticed() as asked:
+        signal.raise_signal(number)
+        for repeat in (signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(repeat)
+        assert asked.by is number
+    assert [signal.getsignal(each) for each in interrupt.SIGNALS] == before
+
+
+def test_a_repeat_while_such_a_process_ends_does_not_end_it_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(Interrupted), interrupt.noticed() as asked, asked.safe():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            assert asked.by is signal.SIGINT
+
+
 def test_a_block_with_nothing_to_lose_ends_at_once() -> None:
     with pytest.raises(Interrupted), interrupt.noticed() as asked, asked.safe():
         signal.raise_signal(signal.SIGTERM)
