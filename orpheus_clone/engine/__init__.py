@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-from orpheus_clone import models
+from orpheus_clone import lora, models
 from orpheus_clone.engine.base import Engine, Precision
 from orpheus_clone.errors import MachineError, RecipeError
 from orpheus_clone.models import BaseModel
@@ -28,7 +28,6 @@ def open_engine(
     base: BaseModel,
     *,
     max_adapters: int = 4,
-    max_rank: int = 16,
     precision: Precision | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Engine:
@@ -49,7 +48,7 @@ def open_engine(
         return VllmEngine(
             models.fast(base, say),
             max_adapters=max_adapters,
-            max_rank=max_rank,
+            max_rank=lora.MAX_RANK,
             precision=precision,
         )
     from orpheus_clone.engine.hf import HfEngine

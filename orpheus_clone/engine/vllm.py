@@ -30,6 +30,9 @@ from orpheus_clone.models import BaseModel
 MAX_MODEL_LEN = 4096
 """Prompt and audio of one request; vLLM's default of 131072 starves the KV cache."""
 CPU_KV_CACHE_GIB = "1"
+MEMORY_SHARE = 0.85
+"""Of a GPU, for weights and KV cache. vLLM's own 0.92 leaves this process, whose codec decodes on
+the same GPU, 1.3 GB of 16; a GPU of which this share is not free is refused at the start."""
 FIRST_FP8_CAPABILITY = (8, 9)
 
 _GONE = "vLLM's engine process is gone; restart this node"
@@ -61,6 +64,7 @@ class VllmEngine:
             "quantization": "fp8" if self._precision == "fp8" else None,
             "max_model_len": self._max_len,
             "max_num_seqs": max_streams,
+            "gpu_memory_utilization": MEMORY_SHARE,
             "enable_lora": True,
             "max_loras": max_adapters,
             "max_lora_rank": max_rank,

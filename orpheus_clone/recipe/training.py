@@ -4,14 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
+from orpheus_clone.lora import MAX_RANK
 from orpheus_clone.recipe.section import Section
 
 
 class Lora(Section):
     """The adapter's shape; its targets are always the seven projections."""
 
-    rank: int = Field(16, ge=1, le=64)
-    """Rank of the update; servers reserve memory for their largest."""
+    rank: int = Field(16, ge=1, le=MAX_RANK)
+    """Rank of the update; nodes reserve memory for the largest, 16."""
     alpha: int = Field(32, ge=1)
     """The update is scaled by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
