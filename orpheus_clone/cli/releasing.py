@@ -103,7 +103,10 @@ def unpublish(
     forget: Annotated[
         bool,
         typer.Option(
-            "--forget", help="Delete its bundles too, as when a consent is withdrawn; for good."
+            "--forget",
+            help="Delete its bundles too, as when a consent is withdrawn; for good. Other nodes "
+            "delete their copies when they are next asked for the voice, or start; a hub's history "
+            "and a cloud's versions stay until they are deleted there.",
         ),
     ] = False,
     key: KeyOption = None,

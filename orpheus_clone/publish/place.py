@@ -75,12 +75,14 @@ class StorePlace:
 
     def publish(self, made: Bundle, share: float | None, signed: Signed) -> bool:
         """Copy the bundle in, then move the pointer from where it was before."""
+        self.store.objects.make()
         seen = self.store.see(made.card.voice)
         to = seen.pointer.released(made.name, share)
         self.store.add(made)
         if to == seen.pointer:
             return False
         self.store.move(seen, "publish" if share is None else "canary", to, signed.by, signed.why)
+        self.store.restore(made)
         return True
 
     def promote(self, voice: str, signed: Signed) -> str | None:
@@ -92,10 +94,14 @@ class StorePlace:
         return self._move(voice, "rollback", signed)
 
     def unpublish(self, voice: str, forget: bool, signed: Signed) -> None:
-        """Move the pointer to nothing."""
-        self._move(voice, "unpublish", signed)
-        if forget:
-            self.store.forget(voice)
+        """Move the pointer to nothing; what was unpublished before can still be forgotten."""
+        bundles = self.store.bundles(voice) if forget else []
+        try:
+            self._move(voice, "unpublish", signed)
+        except UnknownVoice:
+            if not forget or not (bundles or self.store.see(voice).moves):
+                raise
+        self.store.forget(voice, bundles)
 
     def voices(self) -> list[dict[str, Any]]:
         """What the cards say."""

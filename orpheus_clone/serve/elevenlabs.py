@@ -12,7 +12,6 @@ settings are taken and not followed.
 A socket speaks on the node that it was opened on, whoever owns the voice.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -121,7 +120,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
     @router.get("/v1/voices")
     async def voices() -> dict[str, Any]:
-        stock, cloned = node.speaker.base.voices, await asyncio.to_thread(node.store.voices)
+        stock, cloned = node.speaker.base.voices, await node.ask(node.store.voices)
         premade = [{"voice_id": name, "name": name, "category": "premade"} for name in stock]
         own = [{"voice_id": name, "name": name, "category": "cloned"} for name in cloned]
         return {"voices": premade + own}

@@ -8,16 +8,28 @@ means it. Voices that the store knows already are loaded when somebody first ask
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from orpheus_clone import bundle
+from orpheus_clone import bundle, layout
 from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
-from orpheus_clone.errors import ArtifactError, Busy, EngineDead, EngineError, UnknownVoice
+from orpheus_clone.errors import (
+    ArtifactError,
+    Busy,
+    EngineDead,
+    EngineError,
+    MachineError,
+    StoreError,
+    UnknownVoice,
+)
 from orpheus_clone.script import Script
+from orpheus_clone.serve.flights import Flights
 from orpheus_clone.serve.pointers import Pointers
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from orpheus_clone.store import Pointer, Seen, Store
@@ -26,7 +38,12 @@ from orpheus_clone.store.pointer import Arm, Did, Moving
 PROBE_TEXT = "Hello."
 PROBE_SECONDS = 0.5
 """A voice must make this much sound before its name means it; the first forward pass is slow."""
+_ASKING = 32
+"""Threads in which sessions ask what a name means; most of them only wait."""
+_FETCHING = 4
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +80,43 @@ class Node:
     allows_unproven: bool = False
     _resident: "OrderedDict[str, _Resident]" = field(default_factory=OrderedDict)
     _verified: dict[str, Bundle] = field(default_factory=dict)
+    _accepting: Counter[str] = field(default_factory=Counter)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self._pointers = Pointers(self.store)
+        self._asking = ThreadPoolExecutor(_ASKING, thread_name_prefix="asking")
+        self._fetching: Flights[Bundle] = Flights(_FETCHING)
+
+    async def ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` with the store brings; a store that hangs keeps no stream waiting."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._asking, partial(work, *args, **kwargs))
+
+    def tidy(self) -> None:
+        """Drop copies of voices that were unpublished while no node ran here."""
+        try:
+            for voice in self.store.cached_voices:
+                self.store.drop_unnamed(self.store.pointer(voice))
+        except (StoreError, ArtifactError) as error:
+            log.warning("copies of unpublished voices may be left in the cache: %s", error)
+
+    async def choose(self, name: str, session: str) -> Found:
+        """`find`, and where that is a canary, with it loaded.
+
+        A canary that the engine cannot load leaves the session to the current bundle.
+        """
+        found = await self.ask(self.find, name, session)
+        if found.arm == "current":
+            return found
+        try:
+            async with self._in_use(found.voice.adapter):
+                return found
+        except EngineDead:
+            raise
+        except (ArtifactError, EngineError, MachineError) as error:
+            log.warning("a session of %s speaks without its canary: %s", name, error)
+        return await self.ask(lambda: self._current(self._pointers.get(name)))
 
     def find(self, name: str, session: str = "") -> Found:
         """A stock voice or a published one, by its name, as a session is to hear it.
@@ -81,11 +131,9 @@ class Node:
         if arm == "canary":
             try:
                 return Found(_voice(self._checked(str(wanted))), arm)
-            except ArtifactError as error:
+            except (ArtifactError, StoreError, MachineError) as error:
                 log.warning("a session of %s speaks without its canary: %s", name, error)
-        if pointer.current is None:
-            raise UnknownVoice(f"there is no voice {name!r}; GET /v1/audio/voices lists them")
-        return Found(_voice(self._checked(pointer.current)), "current")
+        return self._current(pointer)
 
     def card(self, pointer: Pointer) -> VoiceCard:
         """What is known of a published voice."""
@@ -100,22 +148,28 @@ class Node:
         """
         source = await asyncio.to_thread(bundle.read, path)
         self._check(source)
-        seen = await asyncio.to_thread(self.store.see, source.card.voice)
+        voice = source.card.voice
+        seen = await self.ask(self.store.see, voice)
         to = seen.pointer.released(source.name, share)
-        stored = await asyncio.to_thread(self.store.add, source)
-        await self._probe(stored)
-        if to != seen.pointer:
-            await self._move(seen, "publish" if share is None else "canary", to, by, why)
-        return stored
+        self._accepting[voice] += 1
+        try:
+            stored = await self.ask(self.store.add, source)
+            await self._probe(stored)
+            if to != seen.pointer:
+                await self._move(seen, "publish" if share is None else "canary", to, by, why)
+                await self.ask(self.store.restore, source)
+            return stored
+        finally:
+            self._accepting[voice] -= 1
 
     async def move(
         self, voice: str, did: Moving, by: str | None = None, why: str | None = None
     ) -> str | None:
         """Promote, roll back or unpublish; the bundle that then is current has spoken before."""
-        seen = await asyncio.to_thread(self.store.see, voice)
+        seen = await self.ask(self.store.see, voice)
         to = seen.pointer.after(did)
         if to.current not in (None, seen.pointer.current):
-            found = await asyncio.to_thread(self.store.read, str(to.current))
+            found = await self.ask(self.store.read, str(to.current))
             self._check(found)
             await self._probe(found)
         await self._move(seen, did, to, by, why)
@@ -124,10 +178,17 @@ class Node:
     async def unpublish(
         self, voice: str, forget: bool, by: str | None = None, why: str | None = None
     ) -> None:
-        """Let a voice's name mean nothing; `forget` deletes its bundles from the store too."""
-        await self.move(voice, "unpublish", by, why)
-        if forget:
-            await asyncio.to_thread(self.store.forget, voice)
+        """Let a voice's name mean nothing; `forget` deletes its bundles from the store too.
+
+        What was unpublished before can still be forgotten.
+        """
+        bundles = await self.ask(self.store.bundles, voice) if forget else []
+        try:
+            await self.move(voice, "unpublish", by, why)
+        except UnknownVoice:
+            if not forget or not (bundles or (await self.ask(self.store.see, voice)).moves):
+                raise
+        await self.ask(self.store.forget, voice, bundles)
 
     async def speak(self, text: str | Script, voice: Voice) -> AsyncGenerator[Chunk, None]:
         """Sound of `text` as it comes."""
@@ -142,13 +203,32 @@ class Node:
     async def _move(
         self, seen: Seen, did: Did, to: Pointer, by: str | None, why: str | None
     ) -> None:
-        await asyncio.to_thread(self.store.move, seen, did, to, by, why)
+        await self.ask(self.store.move, seen, did, to, by, why)
         self._pointers.forget(to.voice)
 
     def _read(self, name: str) -> Bundle:
-        if name not in self._verified:
-            self._verified[name] = self.store.read(name)
-        return self._verified[name]
+        found = self._verified.get(name)
+        if found is None:
+            found = self._fetching.join(name, partial(self.store.read, name)).result()
+            self._verified[name] = found
+        return found
+
+    def _current(self, pointer: Pointer) -> Found:
+        if pointer.current is None:
+            self._drop_unnamed(pointer)
+            raise UnknownVoice(
+                f"there is no voice {pointer.voice!r}; GET /v1/audio/voices lists them"
+            )
+        return Found(_voice(self._checked(pointer.current)), "current")
+
+    def _drop_unnamed(self, pointer: Pointer) -> None:
+        """Of a voice that was unpublished, keep no copy; one that is just released has no name."""
+        if self._accepting[pointer.voice]:
+            return
+        for name in list(self._verified):
+            if layout.is_bundle_name(name, pointer.voice) and name not in pointer.named:
+                self._verified.pop(name, None)
+        self.store.drop_unnamed(pointer)
 
     def _checked(self, name: str) -> Bundle:
         found = self._read(name)

@@ -75,7 +75,7 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
     @router.get("/v1/voices/{voice}/history")
     async def history(voice: str) -> dict[str, Any]:
-        moves = (await asyncio.to_thread(node.store.see, voice)).moves
+        moves = (await node.ask(node.store.see, voice)).moves
         if not moves:
             raise UnknownVoice(f"nothing was ever published here as {voice!r}")
         return {"voice": voice, "moves": pointer.history(moves)}

@@ -78,6 +78,7 @@ async def serve(
             await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
             store = open_store(settings.store)
             node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
+            await node.ask(node.tidy)
             pool = Pool(base.digest, base.language)
             me = NodeState(settings.node_id or url, settings.node_url or url, pool)
             load = Load(slots=settings.max_adapters)

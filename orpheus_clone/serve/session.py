@@ -184,7 +184,8 @@ class Session:
     async def _close_socket(self) -> None:
         for name in list(self._contexts):
             await self._close_context(name)
-        self._is_ending = True  # not before: the last task to go would end the socket without a word
+        # Not before: the last task to go would end the socket without a word.
+        self._is_ending = True
         if not self._tasks:
             self._end(Goodbye(NORMAL, ""))
 

@@ -1,6 +1,5 @@
 """What every protocol does with a text: find the voice, let it speak, count what it says."""
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -36,7 +35,7 @@ async def carried(
 
 async def find(service: Service, voice: str, session: str | None) -> Found:
     """Who speaks as `voice` in a client's session; a request that names none is one of its own."""
-    return await asyncio.to_thread(service.node.find, voice, session or uuid.uuid4().hex)
+    return await service.node.choose(voice, session or uuid.uuid4().hex)
 
 
 async def begin(

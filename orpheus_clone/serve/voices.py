@@ -1,6 +1,5 @@
 """`GET /v1/audio/voices`: what can be spoken with here, and what was proved of it."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +19,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/audio/voices")
     async def voices() -> dict[str, Any]:
-        return {"voices": await asyncio.to_thread(_voices, service)}
+        return {"voices": await service.node.ask(_voices, service)}
 
     return router
 

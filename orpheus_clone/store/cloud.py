@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_ANSWER_SECONDS = 3.0
+"""For a small object, as a pointer is, from the request to its last byte."""
+_SMALL = 16 * 2**20
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""What S3 and Google Cloud Storage, and Azure, say of one; as a status, both are 404."""
 _CLIENT: Any = {"allow_http": True, "connect_timeout": timedelta(seconds=3)}
 """A server of one's own is often inside the house, without a certificate."""
 
@@ -32,16 +37,25 @@ class CloudObjects:
 
     place: str
     _store: "ObjectStore"
+    _quick: "ObjectStore"
+    """The same, for small objects."""
     root: None = None
 
     @classmethod
-    def at(cls, place: str) -> "CloudObjects":
+    def at(cls, place: str, answer_s: float = _ANSWER_SECONDS) -> "CloudObjects":
         """The store at a URL."""
         from obstore.store import from_url
 
         with _errors(place):
             store = from_url(place, retry_config=_RETRIES, client_options=_CLIENT)
-        return cls(place, store)
+            soon: Any = timedelta(seconds=answer_s)
+            retries: Any = _RETRIES | {"retry_timeout": soon}
+            client = _CLIENT | {"timeout": soon}
+            quick = from_url(place, retry_config=retries, client_options=client)
+        return cls(place, store, quick)
+
+    def make(self) -> None:
+        """Nothing: a bucket has more to it than a name."""
 
     def read(self, key: str, most: int) -> Stored | None:
         """An object's content."""
@@ -49,8 +63,10 @@ class CloudObjects:
 
         with _errors(self.place):
             try:
-                found = obstore.get(self._store, key)
-            except FileNotFoundError:
+                found = obstore.get(self._quick if most <= _SMALL else self._store, key)
+            except FileNotFoundError as error:
+                if any(code in str(error) for code in _NO_BUCKET):
+                    raise
                 return None
             size = int(found.meta["size"])
             if size > most:
@@ -113,5 +129,5 @@ def _errors(place: str) -> Iterator[None]:
     except (BaseError, PermissionError, FileNotFoundError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StoreError(
-            f"{place}: {said}; is the bucket there, and may these credentials write to it?"
+            f"{place}: {said}; is the bucket there, and may these credentials read and write it?"
         ) from error

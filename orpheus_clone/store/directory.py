@@ -27,6 +27,9 @@ class DirectoryObjects:
         """The directory."""
         return str(self.root)
 
+    def make(self) -> None:
+        """Nothing: what is written makes it."""
+
     def read(self, key: str, most: int) -> Stored | None:
         """A file's content."""
         path = self.root / key

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _TRIES = 5
 """Commits of other voices that may come in between before a swap gives up."""
 _OVERTAKEN = 412
+_ANSWER_SECONDS = 3.0
+"""For what the hub knows of a repository or a file."""
 
 
 def _api() -> "HfApi":
@@ -48,16 +50,20 @@ class HubObjects:
             raise RecipeError(f"{place}: expected hf://USER/REPO")
         return cls(place, repo)
 
+    def make(self) -> None:
+        """Make a private repository, unless it is there."""
+        with self._errors():
+            self._hub.create_repo(self.repo, private=True, exist_ok=True)
+
     def read(self, key: str, most: int) -> Stored | None:
         """A file at the head of the repository."""
         return self._read(key, most, self._head())
 
     def add(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """One commit; the first makes the repository."""
+        """One commit."""
         from huggingface_hub import CommitOperationAdd
 
         with self._errors():
-            self._hub.create_repo(self.repo, private=True, exist_ok=True)
             added = [CommitOperationAdd(f"{folder}/{name}", data) for name, data in files.items()]
             self._commit(added, f"add {folder}", None)
 
@@ -84,8 +90,6 @@ class HubObjects:
         """What lies in a folder at the head."""
         from huggingface_hub.errors import EntryNotFoundError
 
-        if self._head() is None:
-            return []
         with self._errors():
             try:
                 found = list(self._hub.list_repo_tree(self.repo, folder))
@@ -101,24 +105,25 @@ class HubObjects:
             with self._errors():
                 self._commit([CommitOperationDelete(f"{folder}/")], f"remove {folder}", None)
 
-    def _head(self) -> str | None:
-        """The newest commit; None where there is no such repository."""
-        from huggingface_hub.errors import RepositoryNotFoundError
+    def _head(self) -> str:
+        """The newest commit.
 
+        The hub says of a private repository that a token may not see that it is not there, so one
+        that is not there is never taken for an empty one.
+        """
         with self._errors():
-            try:
-                return self._hub.repo_info(self.repo).sha
-            except RepositoryNotFoundError:
-                return None
+            return str(self._hub.repo_info(self.repo, timeout=_ANSWER_SECONDS).sha)
 
-    def _read(self, key: str, most: int, head: str | None) -> Stored | None:
+    def _read(self, key: str, most: int, head: str) -> Stored | None:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        if head is None:
-            return None
         with self._errors():
             try:
-                path = Path(self._hub.hf_hub_download(self.repo, key, revision=head))
+                path = Path(
+                    self._hub.hf_hub_download(
+                        self.repo, key, revision=head, etag_timeout=_ANSWER_SECONDS
+                    )
+                )
             except LocalEntryNotFoundError:  # the hub cannot be reached
                 raise
             except EntryNotFoundError:
@@ -141,5 +146,6 @@ class HubObjects:
         except (OSError, ValueError, HTTPError) as error:
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StoreError(
-                f"{self.place}: {said}; is HF_TOKEN set, and may it write to that repository?"
+                f"{self.place}: {said}; is HF_TOKEN set, and may it read and write that "
+                f"repository? If there is none yet, publish --to {self.place} makes it"
             ) from error

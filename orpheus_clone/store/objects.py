@@ -30,6 +30,10 @@ class Objects(Protocol):
         """Where the objects are files on this machine, if they are."""
         ...
 
+    def make(self) -> None:
+        """Make the place, where it can be made and is not there; before the first pointer."""
+        ...
+
     def read(self, key: str, most: int) -> Stored | None:
         """An object of at most `most` bytes; None if there is none."""
         ...

@@ -1,6 +1,7 @@
 """Bundles and pointers, above whatever they are kept in."""
 
 import getpass
+import hashlib
 import shutil
 import socket
 from contextlib import suppress
@@ -35,17 +36,25 @@ class Store:
 
     def add(self, source: Bundle) -> Bundle:
         """Copy a bundle in, if it is not there yet, or not whole; returns the stored one."""
-        with suppress(ArtifactError):  # not there, or altered: copy it in
-            return self.read(source.name)
         files = {name: (source.path / name).read_bytes() for name in bundle.FILES}
+        with suppress(ArtifactError):  # altered: copy it in
+            if self._holds(source.name, files):
+                return self.read(source.name)
         self.objects.add(f"bundles/{source.name}", files)
         return self.read(source.name)
 
+    def restore(self, source: Bundle) -> None:
+        """Copy a bundle in again if a voice was forgotten while it was released anew."""
+        if not set(bundle.FILES) <= set(self.objects.names(f"bundles/{source.name}")):
+            self.add(source)
+
     def read(self, name: str) -> Bundle:
         """A stored bundle, verified; from a cloud it is fetched once and kept in the cache."""
+        if not layout.is_bundle_name(name):
+            raise ArtifactError(f"{self.objects.place}: {name!r} is no bundle's name")
         if self.objects.root is not None:
             return bundle.read(self.objects.root / "bundles" / name)
-        kept = _kept(name)
+        kept = self._cache / name
         with suppress(ArtifactError):
             return bundle.read(kept)
         with layout.atomic_dir(kept) as temporary:
@@ -86,6 +95,8 @@ class Store:
             return Seen((), None, Pointer(voice))
         moves = pointer.parse(stored.data, f"{self.objects.place}/{key}")
         last = moves[-1].pointer if moves else Pointer(voice)
+        if last.voice != voice:
+            raise ArtifactError(f"{self.objects.place}/{key}: is about voice {last.voice!r}")
         return Seen(moves, stored.version, last)
 
     def move(
@@ -107,12 +118,50 @@ class Store:
             f"voices --history {to.voice}, and run the same command again if it is still meant"
         )
 
-    def forget(self, voice: str) -> None:
-        """Remove every bundle of a voice, from this machine's cache too; its log stays."""
-        for name in self.objects.names("bundles"):
-            if name.partition("@")[0] == voice:
+    def bundles(self, voice: str) -> list[str]:
+        """Every bundle of a voice that is there, sorted, whether it was ever spoken with or not."""
+        return [n for n in self.objects.names("bundles") if layout.is_bundle_name(n, voice)]
+
+    def forget(self, voice: str, names: list[str]) -> None:
+        """Remove bundles of a voice, from this machine's cache too; its log stays.
+
+        `names` are those from before it was unpublished: what somebody brings after that is a new
+        release, and so is what the pointer names again.
+        """
+        for name in names:
+            if name not in self.pointer(voice).named:
                 self.objects.remove(f"bundles/{name}")
-                shutil.rmtree(_kept(name), ignore_errors=True)
+        self.drop_unnamed(self.pointer(voice))
+
+    def drop_unnamed(self, pointer: Pointer) -> None:
+        """Remove from this machine's cache the bundles of a voice that its pointer does not name.
+
+        A node elsewhere may have unpublished it.
+        """
+        for kept in self._cache.glob(f"{pointer.voice}@*"):
+            if kept.name not in pointer.named:
+                shutil.rmtree(kept, ignore_errors=True)
+
+    @property
+    def cached_voices(self) -> set[str]:
+        """The voices of which this machine's cache holds a bundle."""
+        return {kept.name.partition("@")[0] for kept in self._cache.glob("[a-z0-9]*@*")}
+
+    @property
+    def _cache(self) -> Path:
+        """Where bundles are kept on this machine, if this store is a cloud."""
+        place = hashlib.sha256(self.objects.place.encode()).hexdigest()[:12]
+        return models.cache_dir() / "bundles" / place
+
+    def _holds(self, name: str, files: dict[str, bytes]) -> bool:
+        """Whether the store itself, not this machine's cache of it, has exactly these files."""
+        stored = (
+            self.objects.read(f"bundles/{name}/{file}", bundle.LARGEST[file]) for file in files
+        )
+        return all(
+            found is not None and found.data == files[file]
+            for found, file in zip(stored, files, strict=True)
+        )
 
 
 def whoever() -> str:
@@ -122,11 +171,6 @@ def whoever() -> str:
     except (KeyError, OSError):  # a container's user may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
-
-
-def _kept(name: str) -> Path:
-    """Where a bundle from a cloud is kept on this machine."""
-    return models.cache_dir() / "bundles" / name
 
 
 def _plain(text: str | None) -> str | None:

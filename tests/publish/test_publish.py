@@ -9,9 +9,10 @@ from orpheus_clone import bundle, layout, recipe
 from orpheus_clone.errors import ArtifactError, GateFailed, RecipeError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
-from orpheus_clone.publish.place import Signed, open_place
-from orpheus_clone.publish.run import publish
+from orpheus_clone.publish.place import Signed, StorePlace, open_place
+from orpheus_clone.publish.run import make_bundle, publish
 from orpheus_clone.store import Store, open_store
+from orpheus_clone.store.directory import DirectoryObjects
 from tests.bundles import reported
 from tests.commands import run as command
 
@@ -288,6 +289,33 @@ def test_an_unpublished_voice_that_is_forgotten_leaves_no_bundle(
     assert list((place / "bundles").iterdir()) == []
     again = command("unpublish", "jack", "--to", str(place))
     assert (again.code, "no voice 'jack'" in again.said) == (3, True)
+    repeated = command("unpublish", "jack", "--to", str(place), "--forget")
+    assert repeated.code == 0
+    unknown = command("unpublish", "nobody", "--to", str(place), "--forget")
+    assert (unknown.code, "no voice 'nobody'" in unknown.said) == (3, True)
+
+
+def test_a_voice_can_be_forgotten_after_it_was_unpublished(proven: RunDir, place: Path) -> None:
+    publish(proven, str(place))
+    assert command("unpublish", "jack", "--to", str(place)).code == 0
+    assert command("unpublish", "jack", "--to", str(place), "--forget").code == 0
+    assert list((place / "bundles").iterdir()) == []
+
+
+class Forgetful(DirectoryObjects):
+    """Somebody deletes every bundle just before a pointer is swapped."""
+
+    def swap(self, key: str, data: bytes, seen: str | None) -> bool:
+        self.remove("bundles")
+        return super().swap(key, data, seen)
+
+
+def test_a_voice_that_is_forgotten_while_it_is_published_is_there_all_the_same(
+    proven: RunDir, place: Path, store: Store
+) -> None:
+    made = make_bundle(proven)
+    assert StorePlace(Store(Forgetful(place))).publish(made, None, Signed())
+    assert store.read(str(store.pointer("jack").current)).digest == made.digest
 
 
 @pytest.mark.parametrize("share", ["10", "0.1", "101%", "-1%", "ten%", "%", ""])

@@ -1,21 +1,33 @@
 """A node above a scripted engine: which adapters are resident, and when a pointer moves."""
 
 import asyncio
+import shutil
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from orpheus_clone import bundle
 from orpheus_clone.bundle import Adapter, Bundle
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
-from orpheus_clone.errors import ArtifactError, Busy, EngineError, MachineError, UnknownVoice
+from orpheus_clone.errors import (
+    ArtifactError,
+    Busy,
+    EngineError,
+    MachineError,
+    StoreError,
+    UnknownVoice,
+)
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.node import Node
 from orpheus_clone.speech import Speaker
-from orpheus_clone.store import open_store
+from orpheus_clone.store import Store, open_store
+from orpheus_clone.store.directory import DirectoryObjects
+from orpheus_clone.store.objects import Stored
 from tests.bundles import made
 from tests.eval.steady import FRAME
 
@@ -215,6 +227,144 @@ async def test_a_canary_that_cannot_be_read_leaves_its_sessions_to_the_current_b
     node.store.move(seen, "canary", seen.pointer.with_canary("a@000000000000", 1.0))
     found = node.find("a", "s")
     assert (found.bundle, found.arm) == (first.name, "current")
+
+
+async def test_a_canary_that_the_engine_cannot_load_leaves_its_sessions_to_the_current_bundle(
+    node: Node, engine: LoadingEngine, run_dir: RunDir, tmp_path: Path
+) -> None:
+    first, second = await canaried(node, run_dir, tmp_path / "made", 1.0)
+    load, refused = engine.load, second
+
+    async def choosy(adapter: Adapter) -> None:
+        if adapter.name == refused:
+            raise EngineError("no room for it")
+        await load(adapter)
+
+    assert (await node.choose("a", "s")).bundle == second
+    engine.load = choosy  # type: ignore[method-assign]
+    for voice in "bc":  # both slots are taken, so that it must be loaded anew
+        await node.accept(made(run_dir, tmp_path / "made", voice).path)
+    found = await node.choose("a", "s")
+    assert (found.bundle, found.arm) == (first, "current")
+
+
+class Far:
+    """A store that is far away, which may fail to hand out a bundle; reads are counted."""
+
+    place = "s3://far"
+    root = None
+
+    def __init__(self, root: Path) -> None:
+        self._files = DirectoryObjects(root)
+        self.make, self.add = self._files.make, self._files.add
+        self.swap, self.names, self.remove = (
+            self._files.swap,
+            self._files.names,
+            self._files.remove,
+        )
+        self.broken: dict[str, Exception] = {}
+        self.reads: Counter[str] = Counter()
+
+    def read(self, key: str, most: int) -> Stored | None:
+        self.reads[key] += 1
+        if error := self.broken.get(key.split("/")[1]):
+            raise error
+        return self._files.read(key, most)
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
+    monkeypatch.setenv("ORPHEUS_CLONE_CACHE", str(tmp_path / "cache"))
+    return Far(tmp_path / "far")
+
+
+def on(far: Far, node: Node) -> Node:
+    """Another node, above a store that is far away."""
+    return Node(node.speaker, Store(far), 2, allows_unproven=True)
+
+
+@pytest.mark.parametrize("error", [StoreError("nobody answers"), MachineError("disk full")])
+async def test_a_canary_that_cannot_be_fetched_leaves_its_sessions_to_the_current_bundle(
+    node: Node, far: Far, run_dir: RunDir, tmp_path: Path, error: Exception
+) -> None:
+    first, second = await canaried(on(far, node), run_dir, tmp_path / "made", 1.0)
+    shutil.rmtree(tmp_path / "cache")
+    far.broken[second] = error
+    assert (await on(far, node).choose("a", "s")).bundle == first
+
+
+async def test_sessions_that_ask_for_a_cold_voice_at_once_fetch_it_once(
+    node: Node, far: Far, voice_bundle: Maker, tmp_path: Path
+) -> None:
+    name = (await on(far, node).accept(voice_bundle("a").path)).name
+    shutil.rmtree(tmp_path / "cache")
+    far.reads.clear()
+    cold = on(far, node)
+    found = await asyncio.gather(*[cold.choose("a", str(i)) for i in range(8)])
+    assert {each.bundle for each in found} == {name}
+    assert {far.reads[f"bundles/{name}/{file}"] for file in bundle.FILES} == {1}
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "started"])
+async def test_a_voice_that_was_forgotten_elsewhere_leaves_no_copy_here(
+    node: Node, far: Far, voice_bundle: Maker, is_asked: bool
+) -> None:
+    here = on(far, node)
+    kept = (await here.accept(voice_bundle("a").path)).path
+    other = (await here.accept(voice_bundle("b").path)).path
+    seen = here.store.see("a")
+    here.store.move(seen, "unpublish", seen.pointer.unpublished())
+    assert kept.exists()
+    if is_asked:
+        with pytest.raises(UnknownVoice):
+            on(far, node).find("a")
+    else:
+        on(far, node).tidy()
+    assert (kept.exists(), other.exists()) == (False, True)
+
+
+async def test_a_voice_that_is_asked_for_while_it_is_first_published_keeps_its_copy(
+    node: Node, far: Far, voice_bundle: Maker
+) -> None:
+    here, engine_says = on(far, node), node.speaker.engine.generate
+
+    async def generate(request: Request) -> AsyncGenerator[Delta, None]:
+        with pytest.raises(UnknownVoice):
+            here.find("a")
+        async for delta in engine_says(request):
+            yield delta
+
+    node.speaker.engine.generate = generate  # type: ignore[method-assign]
+    assert (await here.accept(voice_bundle("a").path)).path.exists()
+
+
+async def test_a_voice_that_was_unpublished_can_still_be_forgotten(
+    node: Node, voice_bundle: Maker
+) -> None:
+    await node.accept(voice_bundle("a").path)
+    await node.unpublish("a", forget=False)
+    for _ in range(2):
+        await node.unpublish("a", forget=True)
+        assert node.store.bundles("a") == []
+    with pytest.raises(UnknownVoice):
+        await node.unpublish("a", forget=False)
+    with pytest.raises(UnknownVoice):
+        await node.unpublish("nobody", forget=True)
+
+
+async def test_a_voice_that_is_forgotten_while_it_is_published_is_there_all_the_same(
+    node: Node, voice_bundle: Maker
+) -> None:
+    engine_says = node.speaker.engine.generate
+
+    async def generate(request: Request) -> AsyncGenerator[Delta, None]:
+        node.store.objects.remove("bundles")
+        async for delta in engine_says(request):
+            yield delta
+
+    node.speaker.engine.generate = generate  # type: ignore[method-assign]
+    accepted = await node.accept(voice_bundle("a").path)
+    assert node.store.read(accepted.name).name == accepted.name
 
 
 async def test_a_promotion_of_a_canary_that_does_not_speak_changes_nothing(

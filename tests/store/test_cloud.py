@@ -1,5 +1,7 @@
 """What S3 refuses, in words that say what to do."""
 
+import socket
+
 import pytest
 
 from orpheus_clone.errors import StoreError
@@ -9,6 +11,20 @@ from orpheus_clone.store.cloud import CloudObjects
 def test_a_bucket_that_is_not_there_is_named(s3: str) -> None:
     with pytest.raises(StoreError, match=r"s3://nobody/x: .*is the bucket there"):
         CloudObjects.at("s3://nobody/x").swap("voices/a", b"", None)
+
+
+def test_a_bucket_that_is_not_there_is_not_taken_for_an_empty_one(s3: str) -> None:
+    with pytest.raises(StoreError, match=r"s3://nobody/x: .*is the bucket there"):
+        CloudObjects.at("s3://nobody/x").read("voices/a", 10)
+
+
+def test_a_cloud_that_takes_the_question_and_never_answers_is_named(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StoreError, match=r"s3://voices/x: .*is the bucket there"):
+            CloudObjects.at("s3://voices/x", answer_s=0.1).read("voices/a", 10)
 
 
 def test_a_cloud_that_does_not_answer_is_named(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

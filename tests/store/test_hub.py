@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.errors import Busy, StoreError
+from orpheus_clone.publish.place import Signed, StorePlace
 from orpheus_clone.store import Store, open_store
 from orpheus_clone.store.hub import HubObjects
 from tests.store.hub_server import Hub, serving
@@ -33,7 +34,10 @@ def on(hub: Hub) -> Store:
 
 @pytest.fixture
 def hub_store(hub: Hub) -> Store:
-    return on(hub)
+    """A store in a repository that is there."""
+    store = on(hub)
+    store.objects.make()
+    return store
 
 
 def point(store: Store, voice: str, name: str) -> None:
@@ -41,13 +45,23 @@ def point(store: Store, voice: str, name: str) -> None:
     store.move(seen, "publish", seen.pointer.published(name))
 
 
-def test_a_repository_that_is_not_there_holds_nothing(hub_store: Store, hub: Hub) -> None:
-    assert hub_store.voices() == []
-    assert hub_store.see("jack").version is None
+def test_a_repository_that_cannot_be_seen_is_not_taken_for_an_empty_one(hub: Hub) -> None:
+    store = on(hub)
+    for ask in (store.voices, lambda: store.see("jack"), lambda: store.bundles("jack")):
+        with pytest.raises(StoreError, match=r"hf://jane/voices: .*publish --to .* makes it"):
+            ask()
     assert hub.commits == []
 
 
-def test_a_bundle_makes_a_private_repository_and_is_one_commit(
+def test_the_first_voice_that_is_published_makes_the_repository(
+    hub: Hub, bundles: list[Bundle]
+) -> None:
+    assert StorePlace(on(hub)).publish(bundles[0], None, Signed())
+    assert hub.is_private is True
+    assert on(hub).pointer("jack").current == bundles[0].name
+
+
+def test_a_bundle_is_one_commit_in_a_private_repository(
     hub_store: Store, hub: Hub, bundles: list[Bundle]
 ) -> None:
     stored = hub_store.add(bundles[0])
@@ -93,8 +107,10 @@ def test_a_forgotten_voice_is_gone_from_the_head(
     hub_store: Store, hub: Hub, bundles: list[Bundle]
 ) -> None:
     point(hub_store, "jack", hub_store.add(bundles[0]).name)
-    hub_store.forget("jack")
-    hub_store.forget("jack")
+    seen = hub_store.see("jack")
+    hub_store.move(seen, "unpublish", seen.pointer.unpublished())
+    for _ in range(2):
+        hub_store.forget("jack", hub_store.bundles("jack"))
     assert list(hub.commits[-1]) == ["voices/jack.jsonl"]
 
 

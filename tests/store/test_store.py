@@ -130,13 +130,67 @@ def test_a_forgotten_voice_leaves_no_bundle_and_no_other_voice_is_touched(
     card = replace(bundles[0].card, voice="jackdaw")
     other = bundle.write(tmp_path / "other", card, bundles[0].path, "")
     released(other)
-    store.forget("jack")
-    store.forget("jack")
+    seen = store.see("jack")
+    store.move(seen, "unpublish", seen.pointer.unpublished())
+    for _ in range(2):
+        store.forget("jack", store.bundles("jack"))
     assert store.read(other.name).name == other.name
     for source in bundles:
         with pytest.raises(ArtifactError):
             store.read(source.name)
     assert store.see("jack").moves
+
+
+def test_what_is_published_again_while_a_voice_is_forgotten_stays(
+    store: Store, bundles: list[Bundle], released: Release
+) -> None:
+    released(bundles[0])
+    released(bundles[1])
+    before = store.bundles("jack")
+    seen = store.see("jack")
+    store.move(seen, "unpublish", seen.pointer.unpublished())
+    released(bundles[1])
+    released(bundles[2])
+    store.forget("jack", before)
+    assert store.bundles("jack") == sorted([bundles[1].name, bundles[2].name])
+
+
+def test_what_a_pointer_names_no_more_is_dropped_from_the_cache(
+    s3: str, bundles: list[Bundle]
+) -> None:
+    store = open_store(s3)
+    kept = [store.add(source).path for source in bundles[:2]]
+    point(store, "jack", bundles[1].name)
+    assert store.cached_voices == {"jack"}
+    store.drop_unnamed(store.pointer("jack"))
+    assert [path.exists() for path in kept] == [False, True]
+
+
+def test_a_bundle_that_another_cloud_has_is_added_to_this_one_too(
+    s3: str, bundles: list[Bundle]
+) -> None:
+    one, two = open_store(s3), open_store(s3 + "/other")
+    name = one.add(bundles[0]).name
+    two.add(bundles[0])
+    assert two.objects.names(f"bundles/{name}") == sorted(bundle.FILES)
+    one.objects.remove(f"bundles/{name}")
+    one.add(bundles[0])
+    assert one.card(name) == bundles[0].card
+
+
+@pytest.mark.parametrize("name", ["jack", "", "../bundles/jack@000000000000", "jack@0"])
+def test_what_is_no_bundles_name_is_read_from_no_path(store: Store, name: str) -> None:
+    with pytest.raises(ArtifactError, match=r"is no bundle's name"):
+        store.read(name)
+
+
+def test_a_log_of_another_voice_is_refused(store: Store) -> None:
+    point(store, "jack", "jack@000000000000")
+    log = store.objects.read("voices/jack.jsonl", 10_000)
+    assert log is not None
+    assert store.objects.swap("voices/jill.jsonl", log.data, None)
+    with pytest.raises(ArtifactError, match=r"voices/jill\.jsonl: is about voice 'jack'"):
+        store.pointer("jill")
 
 
 def test_whoever_moved_a_pointer_is_written_down(store: Store) -> None:
@@ -175,13 +229,14 @@ def test_a_broken_pointer_is_named(store: Store, content: bytes) -> None:
 def test_a_bundle_that_was_altered_in_the_store_is_refused_and_mended_by_adding_it(
     store: Store, bundles: list[Bundle]
 ) -> None:
-    name = store.add(bundles[0]).name
+    stored = store.add(bundles[0])
+    name = stored.name
     card = (bundles[0].path / bundle.VOICE_FILE).read_text(encoding="utf-8")
     altered = json.dumps(json.loads(card) | {"proof": "proven"}).encode()
     files = {file: (bundles[0].path / file).read_bytes() for file in bundle.FILES}
     store.objects.add(f"bundles/{name}", files | {bundle.VOICE_FILE: altered})
     if store.objects.root is None:  # a machine that has not read it yet
-        (models.cache_dir() / "bundles" / name / bundle.VOICE_FILE).unlink()
+        (stored.path / bundle.VOICE_FILE).unlink()
     with pytest.raises(ArtifactError, match=r"its content has digest .* publish again"):
         store.read(name)
     assert store.add(bundles[0]).digest == bundles[0].digest
