@@ -1,8 +1,9 @@
 """Train nano's base, a small Llama, on the tokens of its corpus: hours on two cores.
 
-    python recipes/nano/train_base.py OUT_DIR TOKENS.npz CODEC_DIR --steps N [--device cuda]
+    python recipes/nano/train_base.py OUT_DIR TOKENS.npz CODEC_DIR --steps N [--from BASE_DIR]
 
-Run it again with the same OUT_DIR and it goes on from the last checkpoint. It is trained as
+Run it again with the same OUT_DIR and it goes on from the last checkpoint; with `--from` a first
+run begins with another's weights and tokenizer. It is trained as
 Orpheus is used, on `[prompt] [frames] [128258]`, and takes some things for granted that a larger
 model finds out by itself from more data: base_model.py lists them. Of the audio that it goes on
 from, one id in eight is a wrong one, so that it looks at the text, and does not learn three hours
@@ -16,6 +17,7 @@ by heart.
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -30,7 +32,7 @@ import workers
 from base_model import FULL_SHARE, SLOT_WEIGHTS, Base, audio_loss, full_loss, start_from_codec
 from base_rows import Row, batches, misled, padded, rows_of, split
 from codec_plan import Clock
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenise import Spoken
 from tokenizers import Tokenizer
 from torch import nn
@@ -103,6 +105,16 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(kept)
+
+    def start_from(self, folder: Path) -> None:
+        """Take another run's weights, whose tokenizer is this run's too, but not its steps."""
+        kept = load_file(folder / "base.safetensors", device=self.device)
+        if not torch.equal(kept.pop("ids"), self.base.ids):
+            raise SystemExit(f"{folder}: its ids are of another tokenizer than {self.out}'s")
+        for module in (self.base, self.average):
+            own = dict(module.named_parameters())
+            for name, value in kept.items():
+                own[name].data.copy_(value)
 
     def learn(self, rows: list[Row]) -> dict[str, Any]:
         """One step; the losses in nats an id."""
@@ -181,8 +193,10 @@ def _work(rank: int, args: argparse.Namespace) -> None:
         args.growing_steps,
     )  # fmt: skip
     spoken = list(tokenise.read(args.tokens))
-    tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken)
+    tokenizer = _tokenizer(args.out_dir / "tokenizer.json", spoken, args.start)
     trainer = Trainer(args.out_dir, plan, args.codec, tokenizer, args.device, args.bf16)
+    if args.start is not None and trainer.step == 0:
+        trainer.start_from(args.start)
     workers.agree(trainer.base)
     known, unknown = split(spoken)
     taught, held = rows_of(known, tokenizer), rows_of(unknown, tokenizer)
@@ -203,9 +217,11 @@ def _work(rank: int, args: argparse.Namespace) -> None:
         trainer.save()
 
 
-def _tokenizer(path: Path, spoken: list[Spoken]) -> Tokenizer:
-    """The run's, made from what is spoken when it begins."""
-    if not path.is_file():
+def _tokenizer(path: Path, spoken: list[Spoken], start: Path | None) -> Tokenizer:
+    """The run's: that of the base it starts from, or made from what is spoken when it begins."""
+    if not path.is_file() and start is not None:
+        shutil.copyfile(start / "tokenizer.json", path)
+    elif not path.is_file():
         tokenizer = vocabulary.train(f"{clip.voice}: {clip.text}" for clip in spoken)
         path.write_text(tokenizer.to_str(pretty=False) + "\n", encoding="utf-8")
     return Tokenizer.from_file(str(path))
@@ -244,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--decay-minutes", type=float, default=0.0, help="to slow down in, of these"
     )
+    parser.add_argument("--from", dest="start", type=Path, help="a base to start from")
     parser.add_argument("--workers", type=int, default=1, help="processes, of one core each")
     parser.add_argument("--decay-steps", type=int, default=1000)
     parser.add_argument("--guide-steps", type=int, default=1500)

@@ -230,3 +230,29 @@ def test_ids_that_sound_alike_start_alike(
     far = torch.cdist(words[:200], words[:200]).flatten()
     apart = torch.cdist(rows[:200], rows[:200]).flatten()
     assert torch.corrcoef(torch.stack([far, apart.detach()]))[0, 1] > 0.6
+
+
+def test_a_run_begins_with_the_weights_of_another(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    first = trainer(tmp_path / "first")
+    first.learn(rows_of(spoken(2)))
+    first.save()
+    second = trainer(tmp_path / "second")
+    second.start_from(tmp_path / "first")
+    kept = dict(first.average.named_parameters())
+    for module in (second.base, second.average):
+        for name, value in module.named_parameters():
+            if name != "body.embed_tokens.weight":
+                torch.testing.assert_close(value, kept[name].bfloat16().float(), msg=name)
+    assert second.step == 0
+
+
+def test_weights_of_another_tokenizer_are_refused(
+    trainer: Callable[[Path], Trainer], tmp_path: Path
+) -> None:
+    first = trainer(tmp_path / "first")
+    first.base.ids = first.base.ids[1:]
+    first.save()
+    with pytest.raises(SystemExit, match="another tokenizer"):
+        trainer(tmp_path / "second").start_from(tmp_path / "first")
