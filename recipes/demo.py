@@ -75,7 +75,7 @@ def _judges(folder: Path) -> list[str]:
     script = ROOT / "recipes" / "fetch_judges.py"
     subprocess.run([sys.executable, str(script), str(folder)], check=True, stdout=sys.stderr)
     models = {"asr": folder / "whisper-base", "speaker": folder / "ecapa"}
-    return [part for what, path in models.items() for part in ("--set", f"prepare.{what}={path}")]
+    return [part for what, path in models.items() for part in ("--set", f"judges.{what}={path}")]
 
 
 def _command(*arguments: str) -> dict[str, Any]:
