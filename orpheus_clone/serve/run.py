@@ -26,7 +26,7 @@ from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.app import create_app
-from orpheus_clone.serve.auth import Keys, check_host, is_loopback
+from orpheus_clone.serve.auth import Keys, NodeSecret, check_host, check_secret, is_loopback
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker, Voice
@@ -67,8 +67,9 @@ async def serve(
 
     `say` is told before anything that takes long.
     """
-    keys = Keys.from_environment()
+    keys, secret = Keys.from_environment(), NodeSecret.from_environment()
     check_host(settings.host, keys)
+    check_secret(settings.host, settings.redis_url, secret)
     check_reachable(settings)
     with contextlib.closing(bind(settings.host, settings.port)) as listening:
         url = f"http://{_in_url(settings.host)}:{listening.getsockname()[1]}"
@@ -86,7 +87,7 @@ async def serve(
                 _member(me, load, settings.redis_url) as membership,
                 _watched(engine, membership),
             ):
-                server = _Server(Service(node, membership, keys), lambda: ready(url))
+                server = _Server(Service(node, membership, keys, secret), lambda: ready(url))
                 await server.serve(sockets=[listening])
         finally:
             await engine.close()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from orpheus_clone.cluster.membership import Membership
-from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.node import Node
@@ -11,10 +11,11 @@ from orpheus_clone.serve.node import Node
 
 @dataclass(frozen=True)
 class Service:
-    """A node, its place in the cluster, its keys, its figures and its limits."""
+    """A node, its place in the cluster, its keys and secret, its figures and its limits."""
 
     node: Node
     membership: Membership
     keys: Keys
+    secret: NodeSecret = field(default_factory=lambda: NodeSecret(None))
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
