@@ -106,6 +106,14 @@ class Membership:
         """The nodes of this one's pool that are thought alive, this one among them."""
         return [node for node in self._view.nodes.values() if node.pool == self.me.pool]
 
+    def everybody(self) -> list[NodeState]:
+        """The nodes of every pool that are thought alive, by id."""
+        return sorted(self._view.nodes.values(), key=lambda node: node.id)
+
+    def silence(self, node: NodeState) -> float:
+        """Seconds since this node first knew of that one's last heartbeat."""
+        return self._view.silence(node)
+
     def preference(self, voice: str) -> list[NodeState]:
         """The ready nodes of this one's pool in the order in which they would speak `voice`."""
         return self.placement.preference(Wanted(voice, self.me.pool))

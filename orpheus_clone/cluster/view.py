@@ -25,6 +25,8 @@ class View:
         self.version = 0
         """Of the members, as the registry counts it."""
         self._clock = clock
+        self._heard: dict[tuple[str, str, int], float] = {}
+        """When each node's last heartbeat, by id, incarnation and number, was first seen here."""
         self._updated_at = math.nan
         self._patient_until = -math.inf
 
@@ -38,3 +40,13 @@ class View:
         kept = self.nodes if now < self._patient_until else {}
         self.nodes = kept | {node.id: node for node in fleet.nodes} | {me.id: me}
         self.version = fleet.version
+        self._heard = {beat: self._heard.get(beat, now) for beat in map(_beat, self.nodes.values())}
+
+    def silence(self, node: NodeState) -> float:
+        """Seconds since a node's last heartbeat was first seen here."""
+        now = self._clock()
+        return now - self._heard.get(_beat(node), now)
+
+
+def _beat(node: NodeState) -> tuple[str, str, int]:
+    return node.id, node.incarnation, node.beat

@@ -6,6 +6,7 @@
     WS   …/stream-input …/multi-stream-input                             elevenlabs.py
     GET  /v1/voices                  their names                         elevenlabs.py
     GET  /v1/audio/voices            what can be spoken with             voices.py
+    GET  /v1/nodes                   the fleet, and who speaks what      fleet.py
     POST /v1/voices/{bundle}         publish: a tar of a bundle          releases.py
     POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
     DELETE /v1/voices/{voice}        unpublish                           releases.py
@@ -25,7 +26,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from orpheus_clone.errors import OrpheusCloneError
-from orpheus_clone.serve import elevenlabs, openai, refusals, releases, voices
+from orpheus_clone.serve import elevenlabs, fleet, openai, refusals, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -51,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(openai.routes(service, proxy))
     app.include_router(elevenlabs.routes(service, proxy))
     app.include_router(voices.routes(service))
+    app.include_router(fleet.routes(service))
     app.include_router(releases.routes(service, proxy))
 
     @app.exception_handler(OrpheusCloneError)

@@ -65,3 +65,17 @@ def test_after_a_long_silence_of_the_registry_others_get_time_to_come_back() -> 
         told.now += 2
         last = told.hears("me", "three")
     assert last == {"me", "three"}
+
+
+def test_a_silence_begins_when_a_heartbeat_is_first_seen_and_ends_with_the_next() -> None:
+    told = Told()
+    first, second = node("two", beat=1), node("two", beat=2)
+    assert told.view.silence(first) == 0.0
+    for beat, seconds, silence in [(first, 0.0, 0.0), (first, 2.5, 2.5), (second, 2.5, 0.0)]:
+        told.now += seconds
+        told.view.update(Fleet(1, [beat]), ME, was_known=True)
+        assert told.view.silence(beat) == silence
+    again = node("two", beat=2, incarnation="second")
+    told.now += 1.0
+    told.view.update(Fleet(1, [again]), ME, was_known=True)
+    assert told.view.silence(again) == 0.0

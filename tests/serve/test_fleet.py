@@ -1,0 +1,62 @@
+"""`GET /v1/nodes`: who is there, what they do, and who speaks which voice."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.errors import StoreError
+from orpheus_clone.models import BaseModel
+from orpheus_clone.serve.fleet import FRESH_SECONDS, _Published
+from orpheus_clone.store import Pointer, Store, open_store
+from tests.serve.talking import Talker, talking
+
+
+def point(store: Store, voice: str) -> None:
+    """Let a voice's name mean a bundle, which nobody looks at here."""
+    store.move(store.see(voice), "publish", Pointer(voice, (f"{voice}@000000000000",)))
+
+
+async def test_a_node_tells_of_itself_and_of_who_speaks_the_published_voices(
+    codec: Codec, base: BaseModel, tmp_path: Path
+) -> None:
+    point(open_store(str(tmp_path / "store")), "jack")
+    async with talking(Talker(), codec, base, tmp_path) as address, httpx.AsyncClient() as http:
+        said = (await http.get(f"http://{address}/v1/nodes")).raise_for_status().json()
+    assert (said["node"], said["owners"]) == (address, {"jack": [address]})
+    (node,) = said["nodes"]
+    assert node["pool"] == {"base_digest": base.digest, "language": base.language}
+    assert (node["id"], node["url"], node["phase"]) == (address, f"http://{address}", "ready")
+    assert set(node["load"]) == {"sessions", "slots", "resident"}
+    assert (node["silent_s"] >= 0, "incarnation" in node) == (True, False)
+
+
+class Clouded(Store):
+    """A store that counts how often it is asked, and may be away."""
+
+    asked, is_away = 0, False
+
+    def pointers(self) -> list[Pointer]:
+        self.asked += 1
+        if self.is_away:
+            raise StoreError("away")
+        return super().pointers()
+
+
+def test_the_published_voices_are_asked_for_now_and_then_and_stay_while_the_store_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    store = Clouded(open_store(str(tmp_path)).objects)
+    published = _Published(store, lambda: now)
+    assert published.pointers() == ()
+    point(store, "jack")
+    now = FRESH_SECONDS - 0.01
+    assert (published.pointers(), store.asked) == ((), 1)
+    now = FRESH_SECONDS
+    assert [pointer.voice for pointer in published.pointers()] == ["jack"]
+    now, store.is_away = 2 * FRESH_SECONDS, True
+    for _ in range(2):
+        assert [pointer.voice for pointer in published.pointers()] == ["jack"]
+    assert (store.asked, "cannot be listed" in caplog.text) == (3, True)
