@@ -1,11 +1,29 @@
-"""What a node counts, in Prometheus's text format."""
+"""What a node counts, in Prometheus's text format.
 
+Names end in their unit, counters in `_total`. What only has to be looked at (sessions of each
+adapter, the ring) is set when the figures are asked for, by `app`.
+"""
+
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    generate_latest,
+)
 
 from orpheus_clone.errors import OrpheusCloneError
+from orpheus_clone.speech import Chunk
+from orpheus_clone.tokens import SAMPLE_RATE
+
+_PREFIX = "orpheus_clone_"
+_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
 
 
 class Metrics:
@@ -13,48 +31,49 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.sessions = Gauge(
-            "orpheus_clone_sessions", "Utterances being spoken here.", registry=self._registry
+        ProcessCollector(registry=self._registry)
+        self.info = self._info("node", "What runs here.")
+        self.is_ready = self._gauge("ready", "1 while the node takes new sessions, 0 otherwise.")
+        self.sessions = self._gauge("sessions", "Utterances being spoken here.")
+        self.first_audio = self._histogram("first_audio_seconds", "From request to first samples.")
+        self.audio = self._counter("audio_seconds", "Sound made here.")
+        self.tokens = self._counter("tokens", "Tokens that the engine made for sessions.")
+        self.underruns = self._counter(
+            "underruns", "Times that a listener who plays at once ran dry within an utterance."
         )
-        self.first_audio = Histogram(
-            "orpheus_clone_first_audio_seconds",
-            "From request to the first samples.",
-            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
-            registry=self._registry,
-        )
-        self.audio = Counter(
-            "orpheus_clone_audio_seconds", "Sound made here.", registry=self._registry
-        )
-        self._voice_sessions = Counter(
-            "orpheus_clone_voice_sessions",
+        self._voice_sessions = self._counter(
+            "voice_sessions",
             "Sessions that a published voice spoke in here; arm is current or canary.",
-            ["bundle", "arm"],
-            registry=self._registry,
+            "bundle",
+            "arm",
         )
-        self._voice_utterances = Counter(
-            "orpheus_clone_voice_utterances",
+        self._voice_utterances = self._counter(
+            "voice_utterances",
             "Utterances of a published voice, by how they ended: stop is well; error is not.",
-            ["bundle", "arm", "ending"],
-            registry=self._registry,
+            "bundle",
+            "arm",
+            "ending",
         )
-        self.rejected = Counter(
-            "orpheus_clone_rejected",
-            "Requests that were refused.",
-            ["reason"],
-            registry=self._registry,
+        self.rejected = self._counter(
+            "rejected",
+            "Requests that were refused; Busy is one that would not have been real time.",
+            "reason",
         )
-        self.proxied = Counter(
-            "orpheus_clone_proxied",
-            "Requests handed to the node that holds the voice.",
-            registry=self._registry,
+        self.proxied = self._counter("proxied", "Requests handed to the node that is to speak.")
+        self.adapter_slots = self._gauge("adapter_slots", "Adapters that the engine holds at most.")
+        self.adapter_sessions = self._gauge(
+            "adapter_sessions", "Live sessions of each adapter in the engine.", "bundle"
         )
-        self.nodes = Gauge(
-            "orpheus_clone_nodes", "Nodes on this one's ring.", registry=self._registry
+        self.adapter_loads = self._histogram(
+            "adapter_load_seconds", "Of an adapter into the engine."
         )
-        self.ring_version = Gauge(
-            "orpheus_clone_ring_version",
+        self.adapter_evictions = self._counter(
+            "adapter_evictions", "Adapters that made room for another."
+        )
+        self.nodes = self._gauge("nodes", "Nodes on this one's ring.")
+        self.ring_version = self._gauge(
+            "ring_version",
             "Of the fleet's members; nodes that differ for long do not hear from one registry.",
-            registry=self._registry,
         )
 
     @contextmanager
@@ -77,3 +96,49 @@ class Metrics:
     def text(self) -> bytes:
         """All figures, in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"{_PREFIX}{name}", about, labels, registry=self._registry)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"{_PREFIX}{name}", about, labels, registry=self._registry)
+
+    def _histogram(self, name: str, about: str) -> Histogram:
+        return Histogram(f"{_PREFIX}{name}", about, buckets=_SECONDS, registry=self._registry)
+
+    def _info(self, name: str, about: str) -> Info:
+        return Info(f"{_PREFIX}{name}", about, registry=self._registry)
+
+
+class Hearing:
+    """What is counted of the sound of one session, as a listener would hear who plays at once."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        began: Callable[[], float],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`began` is when the first of the text was there to be spoken, by the same clock."""
+        self._metrics, self._began, self._clock = metrics, began, clock
+        self._plays_until: float | None = None
+        """None before an utterance has sounded: waiting for text is no underrun."""
+        self.has_sounded = False
+
+    def take(self, chunk: Chunk) -> None:
+        """A chunk that has just been made."""
+        self._metrics.tokens.inc(chunk.tokens)
+        self._metrics.audio.inc(len(chunk.samples) / SAMPLE_RATE)
+        if len(chunk.samples):
+            self._sound(len(chunk.samples) / SAMPLE_RATE)
+        if chunk.finish is not None:
+            self._plays_until = None
+
+    def _sound(self, seconds: float) -> None:
+        now = self._clock()
+        if not self.has_sounded:
+            self.has_sounded = True
+            self._metrics.first_audio.observe(now - self._began())
+        if self._plays_until is not None and now > self._plays_until:
+            self._metrics.underruns.inc()
+        self._plays_until = max(now, self._plays_until or now) + seconds

@@ -30,6 +30,7 @@ from orpheus_clone.errors import (
 )
 from orpheus_clone.script import Script
 from orpheus_clone.serve.flights import Flights
+from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.pointers import Pointers
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from orpheus_clone.store import Pointer, Seen, Store
@@ -78,6 +79,7 @@ class Node:
     store: Store
     max_adapters: int
     allows_unproven: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
     _resident: "OrderedDict[str, _Resident]" = field(default_factory=OrderedDict)
     _verified: dict[str, Bundle] = field(default_factory=dict)
     _accepting: Counter[str] = field(default_factory=Counter)
@@ -260,7 +262,8 @@ class Node:
             async with self._loading:
                 if adapter.name not in self._resident:
                     await self._make_room()
-                    await self.speaker.engine.load(adapter)
+                    with self.metrics.adapter_loads.time():
+                        await self.speaker.engine.load(adapter)
                     self._resident[adapter.name] = _Resident(adapter)
         # No await from here to the try: nobody can make room of it in between.
         resident = self._resident[adapter.name]
@@ -278,6 +281,7 @@ class Node:
         if idle is None:
             raise Busy(f"all {self.max_adapters} adapter slots are speaking; try again later")
         del self._resident[idle.adapter.name]
+        self.metrics.adapter_evictions.inc()
         with contextlib.suppress(EngineDead):
             await self.speaker.engine.unload(idle.adapter)
 

@@ -17,5 +17,9 @@ class Service:
     membership: Membership
     keys: Keys
     secret: NodeSecret = field(default_factory=lambda: NodeSecret(None))
-    metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the node counts."""
+        return self.node.metrics

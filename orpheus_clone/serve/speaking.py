@@ -1,6 +1,5 @@
 """What every protocol does with a text: find the voice, let it speak, count what it says."""
 
-import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -9,13 +8,12 @@ from fastapi import Request
 
 from orpheus_clone import layout
 from orpheus_clone.errors import EngineError
-from orpheus_clone.serve.metrics import Metrics
+from orpheus_clone.serve.metrics import Hearing, Metrics
 from orpheus_clone.serve.node import Found
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
-from orpheus_clone.tokens import SAMPLE_RATE
 
 
 async def carried(
@@ -68,14 +66,11 @@ async def counted(
     began: Callable[[], float],
 ) -> AsyncGenerator[Chunk, None]:
     """The same chunks, counted; `began` is when the first of the text was there to be spoken."""
-    has_sounded = False
+    hearing = Hearing(metrics, began)
     with metrics.sessions.track_inprogress(), metrics.voice(found.bundle, found.arm) as ended:
         async with aclosing(chunks):
             async for chunk in chunks:
-                if len(chunk.samples) and not has_sounded:
-                    has_sounded = True
-                    metrics.first_audio.observe(time.perf_counter() - began())
-                metrics.audio.inc(len(chunk.samples) / SAMPLE_RATE)
+                hearing.take(chunk)
                 if chunk.finish is not None:
                     ended(chunk.finish)
                 yield chunk
