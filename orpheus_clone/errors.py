@@ -105,6 +105,11 @@ class StoreError(EngineError):
 class Busy(EngineError):
     """Everything that could do it is taken; later it may not be."""
 
+    def __init__(self, message: str, retry_after_s: int = 2) -> None:
+        """`retry_after_s` is when it is worth while to ask the same node again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class MachineError(OrpheusCloneError):
     """The machine lacks something: disk space, a free port, memory or a package."""

@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
+from orpheus_clone.cluster.state import Load
 from orpheus_clone.errors import (
     ArtifactError,
     Busy,
@@ -29,6 +30,7 @@ from orpheus_clone.errors import (
     UnknownVoice,
 )
 from orpheus_clone.script import Script
+from orpheus_clone.serve.admission import Admission, Promise
 from orpheus_clone.serve.flights import Flights
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.pointers import Pointers
@@ -80,12 +82,14 @@ class Node:
     max_adapters: int
     allows_unproven: bool = False
     metrics: Metrics = field(default_factory=Metrics)
+    promise: Promise = field(default_factory=Promise)
     _resident: "OrderedDict[str, _Resident]" = field(default_factory=OrderedDict)
     _verified: dict[str, Bundle] = field(default_factory=dict)
     _accepting: Counter[str] = field(default_factory=Counter)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
+        self.admission = Admission(self.is_alive, self.promise)
         self._pointers = Pointers(self.store)
         self._asking = ThreadPoolExecutor(_ASKING, thread_name_prefix="asking")
         self._fetching: Flights[Bundle] = Flights(_FETCHING)
@@ -201,6 +205,11 @@ class Node:
     def is_alive(self) -> bool:
         """Whether the engine lives."""
         return self.speaker.engine.is_alive()
+
+    def load(self) -> Load:
+        """What there is to do here now, for the heartbeats."""
+        resident = {name: held.sessions for name, held in self._resident.items()}
+        return Load(self.admission.sessions, self.max_adapters, resident)
 
     async def _move(
         self, seen: Seen, did: Did, to: Pointer, by: str | None, why: str | None

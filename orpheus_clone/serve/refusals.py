@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket
 
 from orpheus_clone.errors import (
     ArtifactError,
+    Busy,
     DataError,
     EngineError,
     OrpheusCloneError,
@@ -59,12 +60,18 @@ _BY_KIND = (
 def of(error: OrpheusCloneError) -> JSONResponse:
     """What a deliberate error is answered with."""
     status = next((status for kind, status in _BY_KIND if isinstance(error, kind)), 500)
-    return answer(status, str(error), type(error).__name__)
+    retry_after_s = error.retry_after_s if isinstance(error, Busy) else RETRY_AFTER_SECONDS
+    return answer(status, str(error), type(error).__name__, retry_after_s)
 
 
-def answer(status: int, message: str, kind: str = "invalid_request_error") -> JSONResponse:
+def answer(
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    retry_after_s: int = RETRY_AFTER_SECONDS,
+) -> JSONResponse:
     """An error; with 503 comes when to try again."""
-    headers = {"retry-after": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    headers = {"retry-after": str(retry_after_s)} if status == 503 else None
     body = {"error": {"message": message, "type": kind, "code": status}}
     return JSONResponse(body, status, headers)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from orpheus_clone.cluster.membership import Membership
+from orpheus_clone.serve.admission import Admission
 from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.metrics import Metrics
@@ -18,6 +19,11 @@ class Service:
     keys: Keys
     secret: NodeSecret = field(default_factory=lambda: NodeSecret(None))
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def admission(self) -> Admission:
+        """Who may speak here now."""
+        return self.node.admission
 
     @property
     def metrics(self) -> Metrics:
