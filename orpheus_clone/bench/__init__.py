@@ -19,23 +19,51 @@ class Result:
     line: dict[str, Any]
 
 
-def run(name: str, *, whisper: str | None = None, recordings: Path | None = None) -> Result:
-    """Run the bench of that name on nano; RecipeError if there is none.
+@dataclass(frozen=True)
+class Options:
+    """What single benches may be told; None is what they do unless they are."""
 
-    `whisper` and `recordings` are of the bench prepare; see there.
-    """
-    from orpheus_clone.bench import decode, first_audio, generate, prepare, ring, train
+    whisper: str | None = None
+    """Of prepare,"""
+    recordings: Path | None = None
+    """too."""
+    out: Path | None = None
+    """Of fleet,"""
+    minutes: float | None = None
+    """too."""
+
+    def check(self, name: str) -> None:
+        """RecipeError for an option of another bench."""
+        if name != "prepare" and (self.whisper is not None or self.recordings is not None):
+            raise RecipeError("--asr and --recordings are only of the bench prepare")
+        if name != "fleet" and (self.out is not None or self.minutes is not None):
+            raise RecipeError("--out and --minutes are only of the bench fleet")
+
+
+def run(name: str, options: Options = Options()) -> Result:
+    """Run the bench of that name; RecipeError if there is none."""
+    from orpheus_clone.bench import (
+        decode,
+        first_audio,
+        fleet,
+        generate,
+        prepare,
+        ring,
+        serve,
+        train,
+    )
 
     known: dict[str, Callable[[], Result]] = {
         "decode": decode.run,
         "generate": generate.run,
         "first_audio": first_audio.run,
-        "prepare": lambda: prepare.run(whisper, recordings),
+        "prepare": lambda: prepare.run(options.whisper, options.recordings),
         "train": train.run,
         "ring": ring.run,
+        "serve": serve.run,
+        "fleet": lambda: fleet.run(options.out, options.minutes),
     }
     if name not in known:
         raise RecipeError(f"there is no bench {name!r}, only {', '.join(known)}")
-    if name != "prepare" and (whisper is not None or recordings is not None):
-        raise RecipeError("--asr and --recordings are only of the bench prepare")
+    options.check(name)
     return known[name]()

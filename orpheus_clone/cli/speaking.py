@@ -177,7 +177,8 @@ def doctor(as_json: JsonOption = False) -> None:
 @app.command()
 def bench(
     name: Annotated[
-        str, typer.Argument(help="decode, generate, first_audio, prepare, train or ring.")
+        str,
+        typer.Argument(help="decode, generate, first_audio, prepare, train, ring, serve or fleet."),
     ],
     asr: Annotated[
         str | None, typer.Option(help="Of prepare: the Whisper that both sides hear with.")
@@ -185,14 +186,21 @@ def bench(
     recordings: Annotated[
         Path | None, typer.Option(help="Of prepare: a folder of speech in place of data_samples.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of fleet: where its cells are kept; what is there is not repeated."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Of fleet: begin nothing that takes longer.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line.")] = False,
 ) -> None:
     """Two things side by side in one run; the last line is JSON."""
-    from orpheus_clone.bench import run
+    from orpheus_clone.bench import Options, run
 
     screen = Terminal(as_json=as_json)
     with screen.wait(f"bench {name}: some minutes on a CPU"):
-        result = run(name, whisper=asr, recordings=recordings)
+        result = run(name, Options(asr, recordings, out, minutes))
     if not as_json:
         screen.rows("rows", result.rows, list(result.rows[0]))
     Terminal(as_json=True).result(result.line)

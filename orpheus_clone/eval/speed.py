@@ -118,6 +118,7 @@ async def speak_all(
     *,
     concurrency: int,
     max_seconds: float | None = None,
+    is_warm: bool = False,
     kept: Mapping[int, Utterance] | None = None,
     keep: Callable[[int, Utterance], None] = lambda _i, _utterance: None,
     progress: Progress = lambda _done, _of: None,
@@ -125,8 +126,9 @@ async def speak_all(
 ) -> list[Utterance]:
     """Speak every prompt once with `concurrency` streams open; in the order of the prompts.
 
-    Stream i speaks in voice i, and again from the first. `kept` are utterances of an evaluation
-    that was interrupted, by their place; `keep` is given each new one, in another thread.
+    Stream i speaks in voice i, and again from the first; `is_warm` says that each has spoken before
+    and needs no warm-up. `kept` are utterances of an evaluation that was interrupted, by their
+    place; `keep` is given each new one, in another thread.
     """
     done = dict(kept or {})
     progress(len(done), len(prompts))
@@ -149,7 +151,7 @@ async def speak_all(
             await _speak(speaker, voice, filler, number, max_seconds, clock)
 
     if len(done) < len(prompts):
-        for voice in voices[:concurrency]:
+        for voice in voices[: 0 if is_warm else concurrency]:
             await speaker.say(WARM_UP, voice, max_seconds=max_seconds)
         try:
             await _until(is_finished, [stream(i) for i in range(concurrency)])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orpheus_clone import nano, recipe
+from orpheus_clone.bench.random_base import ORPHEUS_3B
 from orpheus_clone.bench.train import CLIPS, ROUNDS, clips, compare, ratios, table
 from orpheus_clone.engine.base import hardware_name
 from orpheus_clone.recipe import Train
@@ -25,16 +26,6 @@ from orpheus_clone.tokens import REAL_TIME_RATE
 from orpheus_clone.train.model import add_lora, pick_precision
 from orpheus_clone.train.preflight import estimate
 
-ORPHEUS_3B: dict[str, Any] = nano.LLAMA | {
-    "hidden_size": 3072,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 24,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "initializer_range": 0.02,
-}
-"""Llama-3.2-3B with Orpheus's vocabulary."""
 SHAPES = {"3b": ORPHEUS_3B, "tiny": nano.LLAMA}
 MINUTES = 30.0
 

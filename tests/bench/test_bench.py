@@ -121,7 +121,7 @@ async def test_a_path_that_makes_no_sound_is_never_heard_before_its_end() -> Non
 def test_an_unknown_bench_is_wrong_usage_and_names_the_known() -> None:
     done = run("bench", "encode")
     assert done.code == 2
-    known = "decode, generate, first_audio, prepare, train, ring"
+    known = "decode, generate, first_audio, prepare, train, ring, serve, fleet"
     assert f"no bench 'encode', only {known}" in done.said
 
 

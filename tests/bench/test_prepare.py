@@ -8,6 +8,7 @@ import pytest
 
 from orpheus_clone import audio
 from orpheus_clone.bench import prepare
+from orpheus_clone.bench import Options
 from orpheus_clone.bench import run as run_bench
 from orpheus_clone.bench.prepare import Stopwatch, speech
 from orpheus_clone.errors import MachineError, RecipeError
@@ -67,7 +68,7 @@ def test_both_hear_the_same_speech_and_the_line_tells_the_ratio(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "MINUTES", 0.6)
-    result = run_bench("prepare", whisper=str(whisper_dir()))
+    result = run_bench("prepare", Options(whisper=str(whisper_dir())))
     line = result.line
     assert (line["bench"], line["asr"]) == ("prepare", "whisper-base")
     assert line["minutes"] >= 0.25
@@ -84,4 +85,4 @@ def test_both_hear_the_same_speech_and_the_line_tells_the_ratio(
 
 def test_its_options_are_of_no_other_bench() -> None:
     with pytest.raises(RecipeError, match="only of the bench prepare"):
-        run_bench("decode", whisper="base")
+        run_bench("decode", Options(whisper="base"))
