@@ -41,6 +41,10 @@ class NodeClient:
         found: list[dict[str, Any]] = self._json("GET", "/v1/audio/voices", "voices")["voices"]
         return found
 
+    def nodes(self) -> dict[str, Any]:
+        """The fleet as the node knows it: `nodes`, and `owners` of the published voices."""
+        return self._json("GET", "/v1/nodes", "nodes")
+
     def speak(self, text: str, voice: str) -> Iterator[bytes]:
         """PCM of `text`, 24 kHz s16le mono, as it comes."""
         body = {"model": "orpheus", "input": text, "voice": voice, "response_format": "pcm"}

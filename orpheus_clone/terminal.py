@@ -116,6 +116,23 @@ class Terminal:
 
         return report
 
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody watches."""
+        return self._talk.is_terminal
+
+    @contextmanager
+    def live(
+        self, columns: Sequence[str]
+    ) -> Iterator[Callable[[Sequence[Mapping[str, Any]], str], None]]:
+        """A table that is shown anew with each call: rows, and a line below them."""
+        with Live(console=self._talk, auto_refresh=False) as live:
+
+            def show(rows: Sequence[Mapping[str, Any]], caption: str) -> None:
+                live.update(_table(rows, columns, caption), refresh=True)
+
+            yield show
+
     def result(self, data: Mapping[str, Any], title: str = "") -> None:
         """What a command made: a JSON object, or names and values."""
         if self._as_json:
@@ -132,10 +149,7 @@ class Terminal:
         if self._as_json:
             _print_json({name: list(rows)})
             return
-        table = Table(*[Column(name.replace("_", " "), overflow="fold") for name in columns])
-        for row in rows:
-            table.add_row(*[_shown(row.get(column, "")) for column in columns])
-        _out().print(table)
+        _out().print(_table(rows, columns))
 
 
 def print_error(message: str) -> None:
@@ -143,6 +157,14 @@ def print_error(message: str) -> None:
     # Not wrapped: what a message says to run must be fit for copying.
     screen = Console(stderr=True, highlight=False)
     screen.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str = "") -> Table:
+    names = [Column(name.replace("_", " "), overflow="fold") for name in columns]
+    table = Table(*names, caption=_escaped(caption) or None, caption_justify="left")
+    for row in rows:
+        table.add_row(*[_shown(row.get(column, "")) for column in columns])
+    return table
 
 
 def _step_line(news: Any) -> str:

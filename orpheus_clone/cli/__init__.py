@@ -9,10 +9,10 @@ import traceback
 from typing import NoReturn
 
 from orpheus_clone import errors, terminal
-from orpheus_clone.cli import making, proving, releasing, speaking
+from orpheus_clone.cli import making, operating, proving, releasing, speaking
 from orpheus_clone.cli.app import app
 
-__all__ = ["app", "main", "making", "proving", "releasing", "speaking"]
+__all__ = ["app", "main", "making", "operating", "proving", "releasing", "speaking"]
 
 _INTERRUPTED = 130
 _EXTRAS = dict.fromkeys(

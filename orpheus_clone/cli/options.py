@@ -63,6 +63,15 @@ KeyOption = Annotated[
     str | None,
     typer.Option(envvar="ORPHEUS_CLONE_KEY", help="Bearer key of the node.", show_default=False),
 ]
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ORPHEUS_CLONE_KEYS",
+        help="File of the keys that clients must show; see orpheus-clone key.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 _PLACES = "URL of a node (any of a fleet), or a store: a directory, s3://, gs://, az:// or hf://…"
 ToOption = Annotated[str, typer.Option("--to", help=_PLACES)]
 ServerOption = Annotated[str, typer.Option("--server", "--to", help=_PLACES)]

@@ -16,6 +16,7 @@ from orpheus_clone.cli.options import (
     EngineOption,
     JsonOption,
     KeyOption,
+    KeysOption,
     checked_engine,
     locate_base,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def serve(
     base: BaseOption,
     host: Annotated[
-        str, typer.Option(help="Address; beyond loopback only with keys.")
+        str, typer.Option(help="Address; beyond loopback only with --keys.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")
@@ -52,9 +53,10 @@ def serve(
         str | None, typer.Option(help="This node's name on the ring; its URL.")
     ] = None,
     node_url: Annotated[str | None, typer.Option(help="Where other nodes reach this one.")] = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a node. Keys that clients must show come from $ORPHEUS_CLONE_KEYS."""
+    """Run a node. Nodes on several machines know each other by $ORPHEUS_CLONE_NODE_SECRET."""
     from orpheus_clone.serve.run import Settings
     from orpheus_clone.serve.run import serve as run
 
@@ -70,6 +72,7 @@ def serve(
         redis_url=redis_url,
         node_id=node_id,
         node_url=node_url,
+        keys=keys,
     )
     with ExitStack() as starting:
         starting.enter_context(screen.wait(f"starting a node of {located.name}"))

@@ -11,6 +11,7 @@
     POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
     DELETE /v1/voices/{voice}        unpublish                           releases.py
     GET  /v1/voices/{voice}/history  who moved its pointer               releases.py
+    GET  / and /page/…               the page, without a key             page.py
     GET  /livez /readyz /metrics     without a key                       here
 
 Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
@@ -26,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from orpheus_clone.errors import OrpheusCloneError
-from orpheus_clone.serve import elevenlabs, fleet, openai, refusals, releases, voices
+from orpheus_clone.serve import elevenlabs, fleet, openai, page, refusals, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -48,12 +49,13 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         responses=refusals.DOCUMENTED,
     )
-    app.add_middleware(Gate, keys=service.keys)
+    app.add_middleware(Gate, keys=service.keys, secret=service.secret, metrics=service.metrics)
     app.include_router(openai.routes(service, proxy))
     app.include_router(elevenlabs.routes(service, proxy))
     app.include_router(voices.routes(service))
     app.include_router(fleet.routes(service))
     app.include_router(releases.routes(service, proxy))
+    page.add(app)
 
     @app.exception_handler(OrpheusCloneError)
     async def deliberate(_: Request, error: OrpheusCloneError) -> JSONResponse:

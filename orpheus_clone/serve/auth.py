@@ -1,50 +1,88 @@
-"""Bearer keys: who may speak and publish.
+"""Who may do what: keys that clients show, and the secret by which nodes know each other.
 
-Keys come from the environment, never from the command line where `ps` shows them. Without keys a
-node only binds to loopback.
+    without keys      everybody may do everything, and the node only listens on loopback
+    with keys         a key's scopes, and its limits: sessions a minute and at a time, on this node
+    a node's request  was let in by the node that sent it; its client is not asked again
+
+Secrets come from the environment, never from the command line where `ps` shows them.
 """
 
-import hashlib
+import contextlib
 import hmac
 import ipaddress
+import math
 import os
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pydantic import SecretStr
 
-from orpheus_clone.errors import RecipeError
-
-VARIABLE = "ORPHEUS_CLONE_KEYS"
-"""Comma-separated keys that a node accepts."""
+from orpheus_clone.errors import Busy, RecipeError
+from orpheus_clone.serve.keys import VARIABLE, Key, Scope, hashed
+from orpheus_clone.serve.limits import Rate
 
 SECRET_VARIABLE = "ORPHEUS_CLONE_NODE_SECRET"
 SECRET_HEADER = "x-orpheus-clone-node-secret"
 SHORTEST_SECRET = 16
 """Characters."""
+BETWEEN_NODES = "/v1/nodes/"
+"""How the paths begin that are for nodes alone, where they can be told from clients."""
+MINUTE = 60.0
+SOON_SECONDS = 2
+"""After which a session of one's own may have ended."""
 
 
 class Keys:
-    """The accepted keys, kept as hashes; accepts everything if there are none."""
+    """The accepted keys, as hashes; accepts everything if there are none."""
 
-    def __init__(self, keys: list[str]) -> None:
-        self._hashes = [_hash(key) for key in keys]
-
-    @classmethod
-    def from_environment(cls) -> "Keys":
-        """The keys in $ORPHEUS_CLONE_KEYS."""
-        return cls([key.strip() for key in os.environ.get(VARIABLE, "").split(",") if key.strip()])
+    def __init__(self, keys: Sequence[Key], clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = list(keys)
+        self._live = Counter[str]()
+        self._rates = {
+            key.name: Rate(key.sessions_per_minute, clock, MINUTE)
+            for key in keys
+            if key.sessions_per_minute
+        }
 
     @property
     def are_set(self) -> bool:
         """Whether a key is needed at all."""
-        return bool(self._hashes)
+        return bool(self._keys)
 
-    def accept(self, authorization: str | None) -> bool:
-        """Whether an Authorization header names one of the keys, in constant time."""
-        scheme, _, key = (authorization or "").partition(" ")
-        offered = _hash(key.strip()) if scheme.lower() == "bearer" else b""
-        matches = [hmac.compare_digest(offered, known) for known in self._hashes]
-        return not self._hashes or any(matches)
+    def find(self, authorization: str | None) -> Key | None:
+        """The key that an Authorization header names, in constant time; None for any other."""
+        scheme, _, offered = (authorization or "").partition(" ")
+        digest = hashed(offered.strip()) if scheme.lower() == "bearer" else ""
+        found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def session(self, key: Key) -> Iterator[None]:
+        """One session more of a key, counted until the block ends; Busy beyond its limits."""
+        rate = self._rates.get(key.name)
+        if key.sessions is not None and self._live[key.name] >= key.sessions:
+            raise Busy(f"the key {key.name!r} has its {key.sessions} sessions open", SOON_SECONDS)
+        if rate is not None and not rate.allows():
+            most = f"{key.sessions_per_minute} sessions a minute"
+            raise Busy(
+                f"the key {key.name!r} has begun its {most}",
+                max(1, math.ceil(round(rate.wait_s, 3))),
+            )
+        self._live[key.name] += 1
+        try:
+            yield
+        finally:
+            self._live[key.name] -= 1
+
+
+def wanted_scope(method: str, path: str) -> Scope:
+    """What a key must be good for; of what is not listed here, only an operator's is."""
+    lists = ("/v1/models", "/v1/voices", "/v1/audio/voices")
+    speaks = ("/v1/audio/speech", "/v1/text-to-speech/", BETWEEN_NODES)
+    if path.startswith(speaks) or path in lists:
+        return Scope.SPEAK
+    return Scope.PUBLISH if path.startswith("/v1/voices/") else Scope.OPERATE
 
 
 class NodeSecret:
@@ -80,22 +118,17 @@ class NodeSecret:
 
     def accepts(self, headers: Mapping[str, str]) -> bool:
         """Whether a node of the fleet sent a request with these headers, in constant time."""
-        offered = _hash(headers.get(SECRET_HEADER, ""))
-        known = _hash(self._secret.get_secret_value())
+        offered = hashed(headers.get(SECRET_HEADER, ""))
+        known = hashed(self._secret.get_secret_value())
         return hmac.compare_digest(offered, known) or not self.is_set
-
-
-def fingerprint(authorization: str | None) -> str | None:
-    """What the log of a voice calls the key that moved it; None if no key was shown."""
-    _, _, key = (authorization or "").partition(" ")
-    return _hash(key.strip()).hex()[:8] if key.strip() else None
 
 
 def check_host(host: str, keys: Keys) -> None:
     """RecipeError if a node without keys were to listen beyond this machine."""
     if not keys.are_set and not is_loopback(host):
         raise RecipeError(
-            f"--host {host}: a node without keys only listens on loopback; set {VARIABLE}"
+            f"--host {host}: a node without keys only listens on loopback; give it --keys FILE or "
+            f"{VARIABLE} (orpheus-clone key NAME --keys FILE makes one)"
         )
 
 
@@ -114,7 +147,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

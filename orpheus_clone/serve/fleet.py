@@ -1,9 +1,10 @@
 """`GET /v1/nodes`: the fleet as this node knows it, and who speaks which voice.
 
-    {"node": id, "version": n, "nodes": [{id, url, phase, pool, load, version, silent_s}, …],
-     "owners": {voice: [node ids]}}
+    {"node": id, "version": n, "owners": {voice: [node ids]},
+     "nodes": [{id, url, phase, pool, load, version, cap, silent_s}, …]}
 
-A node's own words of its last heartbeat, and how long ago this node heard of it. Owners are the
+A node's own words of its last heartbeat, the sessions that each of its pool may have now, and how
+long ago this node heard of it. Owners are the
 nodes of this one's pool that should have a published voice ready, the one it prefers first.
 """
 
@@ -52,7 +53,9 @@ def routes(service: Service) -> APIRouter:
 def _said(service: Service, node: NodeState) -> dict[str, Any]:
     said = asdict(node)
     del said["incarnation"], said["beat"]
-    return said | {"silent_s": round(service.membership.silence(node), 1)}
+    members = service.membership
+    cap, silent_s = members.placement.cap(node.pool), round(members.silence(node), 1)
+    return said | {"cap": cap, "silent_s": silent_s}
 
 
 @dataclass

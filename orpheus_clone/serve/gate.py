@@ -1,7 +1,11 @@
 """What is checked before anything of a request is read: its key, and how much it sends.
 
-The framework reads a whole body before it asks who is there, so both are checked outside of it. A
-socket is refused before it is accepted; its messages have limits of their own.
+    no key, or another's   401      more than the key's sessions   429, and when to try again
+    not for this           403      more than fits                 413
+
+The framework reads a whole body before it asks who is there, so all of it is checked outside of it.
+A socket is refused before it is accepted; its messages have limits of their own. What a request
+says of itself in the headers between nodes is dropped, unless it bears the node secret.
 """
 
 import asyncio
@@ -13,46 +17,87 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orpheus_clone import bundle
+from orpheus_clone.errors import Busy
 from orpheus_clone.serve import refusals
-from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.auth import BETWEEN_NODES, SECRET_HEADER, Keys, NodeSecret, wanted_scope
+from orpheus_clone.serve.keys import Scope as KeyScope
+from orpheus_clone.serve.metrics import Metrics
 
 GUARDED = "/v1/"
+KEY = "orpheus_clone.key"
+"""In a request's scope: the key that it came with, or None."""
 LARGEST_BODY = 64 * 2**10
 """Bytes of a request; OpenAI's longest text is 4096 characters."""
 LARGEST_BUNDLE = sum(bundle.LARGEST.values()) + 64 * 2**10
 """Bytes of a bundle's files, and of the tar around them."""
-_BUNDLES = "/v1/voices/"
 GONE_SECONDS = 1.0
+_BUNDLES = "/v1/voices/"
+_OURS = "x-orpheus-clone-"
+"""How headers between nodes begin."""
+_CLIENTS = frozenset({"x-orpheus-clone-session"})
+"""Those that a client may send too."""
 
 
 class Gate:
-    """ASGI middleware: 401 without an accepted key, 413 for too much."""
+    """ASGI middleware; see the module docstring."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, secret: NodeSecret, metrics: Metrics) -> None:
         self._app = app
-        self._keys = keys
+        self._keys, self._secret, self._metrics = keys, secret, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
         if scope["type"] == "lifespan" or not scope["path"].startswith(GUARDED):
             await self._app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        app = self._app
-        if not self._keys.accept(authorization(headers)):
-            app = _refusal(401, "a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
-        if scope["type"] == "websocket":
-            await _until_gone(app, scope, receive, send)
-            return
-        if app is not self._app:
-            await app(scope, receive, send)
-            return
+        with contextlib.ExitStack() as session:
+            scope = {**scope, KEY: None}
+            refusal = self._refusal(scope, session)
+            if refusal is not None:
+                self._metrics.rejected.labels(str(refusal.status_code)).inc()
+            if scope["type"] == "websocket":
+                await _until_gone(refusal or self._app, scope, receive, send)
+            else:
+                await self._answer(refusal, scope, receive, send)
+
+    def _refusal(self, scope: Scope, session: contextlib.ExitStack) -> JSONResponse | None:
+        """None for a request that may pass; then it is one of its key's until `session` ends."""
+        headers = _headers(scope)
+        scope[KEY] = key = self._keys.find(authorization(headers))
+        if self._secret.is_set:
+            if self._secret.accepts(headers):
+                return None
+            if SECRET_HEADER in headers:
+                return _unknown("the node secret is another; all nodes of a fleet have one")
+            if scope["path"].startswith(BETWEEN_NODES):
+                return _unknown("this is for the nodes of the fleet")
+            scope["headers"] = [(n, v) for n, v in scope["headers"] if _is_a_clients(n)]
+        if not self._keys.are_set:
+            return None
+        if key is None:
+            return _unknown("a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
+        method = scope.get("method", "")
+        wanted = wanted_scope(method, scope["path"])
+        if wanted not in key.scopes:
+            may = ", ".join(key.scopes)
+            return refusals.answer(403, f"the key {key.name!r} is for {may}, and not for {wanted}")
+        if wanted is KeyScope.SPEAK and (scope["type"] == "websocket" or method == "POST"):
+            try:
+                session.enter_context(self._keys.session(key))
+            except Busy as error:
+                return refusals.answer(429, str(error), "Busy", error.retry_after_s)
+        return None
+
+    async def _answer(
+        self, refusal: JSONResponse | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Of a request that is not a socket."""
         limit = LARGEST_BUNDLE if scope["path"].startswith(_BUNDLES) else LARGEST_BODY
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > limit:
-            await _refusal(413, f"a request here has at most {limit} bytes")(scope, receive, send)
+        length = _headers(scope).get("content-length", "0")
+        if refusal is None and (not length.isdigit() or int(length) > limit):
+            refusal = refusals.answer(413, f"a request here has at most {limit} bytes")
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
         await self._app(scope, _counted(receive, limit), send)
 
@@ -62,6 +107,21 @@ def authorization(headers: Mapping[str, str]) -> str | None:
     if "xi-api-key" in headers and "authorization" not in headers:
         return f"Bearer {headers['xi-api-key']}"
     return headers.get("authorization")
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _is_a_clients(name: bytes) -> bool:
+    text = name.decode("latin-1").lower()
+    return not text.startswith(_OURS) or text in _CLIENTS
+
+
+def _unknown(message: str) -> JSONResponse:
+    refusal = refusals.answer(401, message)
+    refusal.headers["www-authenticate"] = "Bearer"
+    return refusal
 
 
 async def _until_gone(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +157,3 @@ def _counted(receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
-
-
-def _refusal(status: int, message: str) -> JSONResponse:
-    refusal = refusals.answer(status, message)
-    if status == 401:
-        refusal.headers["www-authenticate"] = "Bearer"
-    return refusal

@@ -32,19 +32,25 @@ class Limits:
 
 
 class Rate:
-    """So many a second, and so many at once."""
+    """So many in each second, or another time, and so many at once."""
 
-    def __init__(self, per_second: int, clock: Callable[[], float]) -> None:
+    def __init__(self, most: int, clock: Callable[[], float], seconds: float = 1.0) -> None:
         """`clock` gives seconds."""
-        self._most, self._left = per_second, float(per_second)
+        self._most, self._left = most, float(most)
+        self._per_second = most / seconds
         self._clock, self._seen = clock, clock()
 
     def allows(self) -> bool:
         """Whether one more is within the rate; it counts if it is."""
         now = self._clock()
-        self._left = min(self._most, self._left + (now - self._seen) * self._most)
+        self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
         self._seen = now
         if self._left < 1:
             return False
         self._left -= 1
         return True
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds from when it was last asked until one more is within the rate."""
+        return max(0.0, 1 - self._left) / self._per_second

@@ -40,9 +40,11 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     for status, said in {
         400: "The request cannot be understood, or its text not be spoken.",
         401: "A key is wanted.",
+        403: "The key is not for this.",
         404: "There is no such voice.",
         409: "The voice cannot be used as it is.",
         413: "The request is too large.",
+        429: "The key has as many sessions as it may have.",
         503: "The node cannot do it now.",
     }.items()
 }
@@ -70,8 +72,8 @@ def answer(
     kind: str = "invalid_request_error",
     retry_after_s: int = RETRY_AFTER_SECONDS,
 ) -> JSONResponse:
-    """An error; with 503 comes when to try again."""
-    headers = {"retry-after": str(retry_after_s)} if status == 503 else None
+    """An error; with 429 and 503 comes when to try again."""
+    headers = {"retry-after": str(retry_after_s)} if status in (429, 503) else None
     body = {"error": {"message": message, "type": kind, "code": status}}
     return JSONResponse(body, status, headers)
 

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse, Response
 
 from orpheus_clone import bundle, layout
 from orpheus_clone.errors import ArtifactError, UnknownVoice
-from orpheus_clone.serve.auth import fingerprint
-from orpheus_clone.serve.gate import authorization
+from orpheus_clone.serve.gate import KEY
+from orpheus_clone.serve.keys import Key
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
 from orpheus_clone.store import pointer
@@ -84,10 +84,10 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 
 def _signed(request: Request, by: str | None) -> str:
-    """Who says that he moves a pointer, and the key that he showed."""
-    key = fingerprint(authorization(request.headers))
+    """Who says that he moves a pointer, and the name of the key that he showed."""
+    key: Key | None = request.scope.get(KEY)
     host = request.client.host if request.client else "somebody"
-    return (by or host) + (f" (key {key})" if key else "")
+    return (by or host) + (f" (key {key.name})" if key else "")
 
 
 def unpack(packed: bytes, path: Path) -> None:

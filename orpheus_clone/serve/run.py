@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -27,6 +28,7 @@ from orpheus_clone.errors import MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.app import create_app
 from orpheus_clone.serve.auth import Keys, NodeSecret, check_host, check_secret, is_loopback
+from orpheus_clone.serve.keys import read as read_keys
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker, Voice
@@ -55,6 +57,8 @@ class Settings:
     redis_url: str | None
     node_id: str | None
     node_url: str | None
+    keys: Path | None = None
+    """The file of the keys that clients show; see `serve.keys`."""
 
 
 async def serve(
@@ -67,7 +71,8 @@ async def serve(
 
     `say` is told before anything that takes long.
     """
-    keys, secret = Keys.from_environment(), NodeSecret.from_environment()
+    keys = Keys([] if settings.keys is None else read_keys(settings.keys))
+    secret = NodeSecret.from_environment()
     check_host(settings.host, keys)
     check_secret(settings.host, settings.redis_url, secret)
     check_reachable(settings)

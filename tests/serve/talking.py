@@ -26,6 +26,7 @@ from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker
 from orpheus_clone.store import open_store
+from tests.serve.keyed import known
 
 VOICE = "ada"
 
@@ -81,7 +82,8 @@ async def talking(
         await membership.join()
         await membership.become_ready()
         node = Node(Speaker(engine, codec, base), open_store(str(folder / "store")), 1)
-        service = Service(node, membership, Keys(list(keys)), limits=limits or Limits())
+        known_keys = Keys([known(key, f"key{i}") for i, key in enumerate(keys)])
+        service = Service(node, membership, known_keys, limits=limits or Limits())
         async with answering(service, listening):
             yield address
         await membership.leave()

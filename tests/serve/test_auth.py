@@ -8,23 +8,37 @@ import openai
 import pytest
 
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import ArtifactError, RecipeError
-from orpheus_clone.serve.auth import VARIABLE, Keys, check_host
+from orpheus_clone.errors import ArtifactError, Busy, RecipeError
+from orpheus_clone.serve.auth import (
+    MINUTE,
+    SECRET_HEADER,
+    SECRET_VARIABLE,
+    Keys,
+    NodeSecret,
+    check_host,
+    check_secret,
+    wanted_scope,
+)
+from orpheus_clone.serve.keys import VARIABLE, Key, Scope
 from tests.commands import run
 from tests.nodes import RunningNode, running
+from tests.serve.keyed import keys_file, known
 
-ONE, TWO = "first-secret-4711", "second-secret-4712"
+ONE, TWO, TALKER = "first-secret-4711", "second-secret-4712", "third-secret-4713"
+SECRET = "node-secret-0123456789"
 
 
 @pytest.fixture(scope="module")
 def keyed(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    """A node with two keys, that takes only voices that are proved."""
+    """A node with three keys, that takes only voices that are proved."""
     folder = tmp_path_factory.mktemp("keyed")
-    with running(folder, environment={VARIABLE: f" {ONE}, {TWO} ,"}, key=ONE) as started:
+    talker = known(TALKER, "talker", (Scope.SPEAK,), sessions_per_minute=2)
+    keys = keys_file(folder / "keys", known(ONE, "one"), known(TWO, "two"), talker)
+    environment = {VARIABLE: str(keys), SECRET_VARIABLE: SECRET}
+    with running(folder, environment=environment, key=ONE) as started:
         yield started
         log = started.log.read_text(encoding="utf-8")
-        assert ONE not in log
-        assert TWO not in log
+        assert not [secret for secret in (ONE, TWO, TALKER, SECRET) if secret in log]
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -101,20 +115,149 @@ def test_a_help_page_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> N
     assert TWO not in run("publish", "--help").out
 
 
-def test_keys_do_not_show_in_a_repr() -> None:
-    keys = Keys([ONE])
-    assert ONE not in repr(keys)
-    assert ONE not in repr(vars(keys))
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/voices/jack@000000000000"),
+        ("POST", "/v1/voices/jack/rollback"),
+        ("DELETE", "/v1/voices/jack"),
+        ("GET", "/v1/voices/jack/history"),
+        ("GET", "/v1/nodes"),
+        ("GET", "/v1/what/is/new"),
+    ],
+)
+def test_a_key_is_good_for_its_scopes_alone(keyed: RunningNode, method: str, path: str) -> None:
+    answer = httpx.request(method, keyed.url + path, headers=bearer(TALKER))
+    assert answer.status_code == 403
+    assert "the key 'talker' is for speak, and not for" in answer.json()["error"]["message"]
+    assert httpx.request(method, keyed.url + path, headers=bearer(ONE)).status_code != 403
 
 
-def test_without_keys_everybody_is_accepted() -> None:
-    assert not Keys([]).are_set
-    assert Keys([]).accept(None)
+def test_sessions_beyond_a_keys_rate_are_429_and_told_when_to_come_back(keyed: RunningNode) -> None:
+    body = {"model": "nano", "voice": "nobody", "input": "Hi."}
+
+    def ask() -> httpx.Response:
+        headers = bearer(TALKER)
+        return httpx.post(f"{keyed.url}/v1/audio/speech", json=body, headers=headers)
+
+    assert [ask().status_code for _ in range(2)] == [404, 404]
+    third = ask()
+    assert third.status_code == 429
+    assert third.json()["error"]["message"] == "the key 'talker' has begun its 2 sessions a minute"
+    assert 1 <= int(third.headers["retry-after"]) <= 30
+    assert keyed.get("/v1/models", **bearer(TALKER)).status_code == 200, "a list is no session"
+    assert 'orpheus_clone_rejected_total{reason="429"} 1.0' in keyed.get("/metrics").text
 
 
-def test_empty_keys_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, " , ,")
-    assert not Keys.from_environment().are_set
+def test_a_request_that_bears_the_node_secret_was_let_in_elsewhere(keyed: RunningNode) -> None:
+    assert keyed.get("/v1/models", **{SECRET_HEADER: SECRET}).status_code == 200
+    wrong = keyed.get("/v1/models", **{SECRET_HEADER: SECRET + "x", **bearer(ONE)})
+    assert wrong.status_code == 401
+    assert "all nodes of a fleet have one" in wrong.json()["error"]["message"]
+    client = keyed.get("/v1/nodes/session", **bearer(ONE))
+    assert (client.status_code, "for the nodes" in client.text) == (401, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/v1/audio/speech", Scope.SPEAK),
+        ("", "/v1/text-to-speech/jack/multi-stream-input", Scope.SPEAK),
+        ("GET", "/v1/voices", Scope.SPEAK),
+        ("GET", "/v1/voices/jack/history", Scope.PUBLISH),
+        ("DELETE", "/v1/voices/jack", Scope.PUBLISH),
+        ("GET", "/v1/nodes", Scope.OPERATE),
+        ("GET", "/v1/voicesx", Scope.OPERATE),
+        ("", "/v1/nodes/session", Scope.SPEAK),
+    ],
+)
+def test_what_a_request_wants(method: str, path: str, scope: Scope) -> None:
+    assert wanted_scope(method, path) is scope
+
+
+def limited(
+    *, sessions: int | None = None, sessions_per_minute: int | None = None
+) -> tuple[Keys, Key, list[float]]:
+    """Keys with one key, and the clock that they look at."""
+    key = known(ONE, sessions=sessions, sessions_per_minute=sessions_per_minute)
+    now = [0.0]
+    return Keys([key], lambda: now[0]), key, now
+
+
+def test_so_many_sessions_of_a_key_may_be_open_and_one_that_ends_makes_room() -> None:
+    keys, key, _ = limited(sessions=2)
+    with keys.session(key):
+        with keys.session(key), pytest.raises(Busy, match="its 2 sessions open"), keys.session(key):
+            pass
+        with keys.session(key):
+            pass
+
+
+def test_a_session_that_fails_is_over_too() -> None:
+    keys, key, _ = limited(sessions=1)
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"), keys.session(key):
+            raise OSError("gone")
+
+
+def test_the_rate_of_a_key_fills_up_with_time() -> None:
+    keys, key, now = limited(sessions_per_minute=2)
+    for _ in range(2):
+        with keys.session(key):
+            pass
+    with pytest.raises(Busy) as refused, keys.session(key):
+        pass
+    assert refused.value.retry_after_s == MINUTE / 2
+    now[0] = 20.0
+    with pytest.raises(Busy) as refused, keys.session(key):
+        pass
+    assert refused.value.retry_after_s == 10
+    now[0] = 30.0
+    with keys.session(key):
+        pass
+
+
+def test_a_session_that_may_not_be_open_costs_nothing_of_the_rate() -> None:
+    keys, key, _ = limited(sessions=1, sessions_per_minute=2)
+    with keys.session(key), pytest.raises(Busy, match="open"), keys.session(key):
+        pass
+    with keys.session(key):
+        pass
+
+
+def test_keys_and_secrets_do_not_show_in_a_repr() -> None:
+    for holder in (Keys([known(ONE)]), NodeSecret(ONE)):
+        assert ONE not in repr(holder) + repr(vars(holder))
+
+
+def test_a_node_knows_the_others_by_its_own_secret_alone() -> None:
+    mine, other = NodeSecret(SECRET), NodeSecret(SECRET + "x")
+    assert mine.accepts(mine.headers())
+    for headers in ({}, other.headers(), {SECRET_HEADER: ""}):
+        assert not mine.accepts(headers)
+
+
+def test_without_a_secret_nobody_is_told_from_a_node() -> None:
+    assert NodeSecret(None).headers() == {}
+    assert NodeSecret(None).accepts({})
+    assert not NodeSecret("").is_set
+
+
+def test_a_secret_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, "x" * 16)
+    assert NodeSecret.from_environment().is_set
+    monkeypatch.setenv(SECRET_VARIABLE, "hunter2-hunter2")
+    with pytest.raises(RecipeError, match="fewer than 16 characters") as refused:
+        NodeSecret.from_environment()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_fleet_beyond_this_machine_needs_a_secret() -> None:
+    check_secret("127.0.0.1", "redis://localhost", NodeSecret(None))
+    check_secret("0.0.0.0", None, NodeSecret(None))
+    check_secret("0.0.0.0", "redis://redis", NodeSecret(SECRET))
+    with pytest.raises(RecipeError, match=f"set the same {SECRET_VARIABLE} on all of them"):
+        check_secret("0.0.0.0", "redis://redis", NodeSecret(None))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -124,8 +267,8 @@ def test_loopback_needs_no_key(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", ""])
 def test_beyond_loopback_a_key_is_needed(host: str) -> None:
-    check_host(host, Keys([ONE]))
-    with pytest.raises(RecipeError, match="only listens on loopback; set ORPHEUS_CLONE_KEYS"):
+    check_host(host, Keys([known(ONE)]))
+    with pytest.raises(RecipeError, match="only listens on loopback; give it --keys FILE"):
         check_host(host, Keys([]))
 
 

@@ -13,6 +13,7 @@ from orpheus_clone.store import open_store
 from tests.bundles import SHORT, frames_of, made
 from tests.commands import run
 from tests.nodes import all_end, descendants, running
+from tests.serve.keyed import keys_file, known
 from tests.waiting import eventually
 
 
@@ -40,7 +41,7 @@ def descendants_of_this() -> set[int]:
 
 
 def test_a_host_that_is_not_here_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORPHEUS_CLONE_KEYS", "some-key")
+    monkeypatch.setenv("ORPHEUS_CLONE_KEYS", str(keys_file(tmp_path / "keys", known("some-key"))))
     code, said = serve("--host", "192.0.2.1", "--port", "0", folder=tmp_path)
     assert (code, "cannot listen on 192.0.2.1:0" in said) == (7, True)
 
@@ -49,7 +50,7 @@ def test_a_host_that_is_not_here_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_host_that_is_no_address_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    monkeypatch.setenv("ORPHEUS_CLONE_KEYS", "some-key")
+    monkeypatch.setenv("ORPHEUS_CLONE_KEYS", str(keys_file(tmp_path / "keys", known("some-key"))))
     code, said = serve("--host", host, "--port", "0", folder=tmp_path)
     assert (code, f"cannot listen on {host}:0" in said) == (7, True)
 

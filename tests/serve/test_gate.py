@@ -11,12 +11,16 @@ from fastapi import FastAPI, Request
 
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.serve import gate
-from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.gate import Gate
+from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.releases import unpack
 from tests.nodes import RunningNode
+from tests.serve.keyed import known
 
 BLOCK = b"x" * 65_536
+OPEN, RIGHT = Keys([]), Keys([known("right")])
+NO_SECRET, SECRET = NodeSecret(None), NodeSecret("of-all-the-nodes-of-a-fleet")
 
 
 def blocks(count: int) -> Iterator[bytes]:
@@ -39,7 +43,7 @@ def test_a_body_that_is_too_large_for_speech_is_413(
 
 @pytest.mark.parametrize("length", ["-1", "ten"])
 async def test_a_length_that_is_no_number_is_refused(length: str) -> None:
-    answer = await ask(Keys([]), headers={"content-length": length})
+    answer = await ask(OPEN, headers={"content-length": length})
     assert answer.status_code == 413
 
 
@@ -51,16 +55,16 @@ async def test_without_a_key_nothing_of_the_body_is_read() -> None:
             read.append(block)
             yield block
 
-    answer = await ask(Keys(["right"]), content=body())
+    answer = await ask(RIGHT, content=body())
     assert answer.status_code == 401
     assert not read
 
 
 async def test_with_a_key_a_body_passes_up_to_the_limit_and_not_one_byte_further() -> None:
     key = {"authorization": "Bearer right"}
-    fits = await ask(Keys(["right"]), content=BLOCK, headers=key)
+    fits = await ask(RIGHT, content=BLOCK, headers=key)
     assert (fits.status_code, fits.json()) == (200, len(BLOCK))
-    assert (await ask(Keys(["right"]), content=BLOCK + b"x", headers=key)).status_code == 413
+    assert (await ask(RIGHT, content=BLOCK + b"x", headers=key)).status_code == 413
 
 
 def test_a_sparse_entry_is_refused_although_it_is_small(tmp_path: Path) -> None:
@@ -74,17 +78,61 @@ def test_a_sparse_entry_is_refused_although_it_is_small(tmp_path: Path) -> None:
     assert not list((tmp_path / "jack@0").iterdir())
 
 
+HOP = {"x-orpheus-clone-hop": "node-a"}
+FROM_A_NODE = [*HOP, *SECRET.headers()]
+
+
+@pytest.mark.parametrize(
+    ("secret", "more", "passed"),
+    [
+        (NO_SECRET, {}, [*HOP]),
+        (SECRET, {}, []),
+        (SECRET, {"X-Orpheus-Clone-Hop": "node-a"}, []),
+        (SECRET, {"x-orpheus-clone-session": "mine"}, ["x-orpheus-clone-session"]),
+        (SECRET, SECRET.headers(), sorted(FROM_A_NODE)),
+    ],
+)
+async def test_what_is_said_between_nodes_is_believed_from_nodes_alone(
+    secret: NodeSecret, more: dict[str, str], passed: list[str]
+) -> None:
+    answer = await ask(OPEN, headers=HOP | more, secret=secret, what="headers")
+    assert (answer.status_code, answer.json()) == (200, passed)
+
+
+async def test_a_session_is_its_keys_until_the_answer_has_ended() -> None:
+    keys, headers = Keys([known("right", sessions=1)]), {"authorization": "Bearer right"}
+    meanwhile: list[httpx.Response] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        meanwhile.append(await ask(keys, headers=headers))
+        yield b"x"
+
+    assert (await ask(keys, content=body(), headers=headers)).status_code == 200
+    (second,) = meanwhile
+    assert (second.status_code, second.headers["retry-after"]) == (429, "2")
+    assert (await ask(keys, headers=headers)).status_code == 200
+
+
 async def ask(
-    keys: Keys, content: bytes | AsyncIterator[bytes] = b"", headers: dict[str, str] | None = None
+    keys: Keys,
+    content: bytes | AsyncIterator[bytes] = b"",
+    headers: dict[str, str] | None = None,
+    *,
+    secret: NodeSecret = NO_SECRET,
+    what: str = "count",
 ) -> httpx.Response:
     """What an application behind the gate answers; it says how much it read."""
     app = FastAPI()
-    app.add_middleware(Gate, keys=keys)
+    app.add_middleware(Gate, keys=keys, secret=secret, metrics=Metrics())
 
-    @app.post("/v1/count")
+    @app.post("/v1/audio/speech/count")
     async def count(request: Request) -> int:
         return len(await request.body())
 
+    @app.post("/v1/audio/speech/headers")
+    async def headers_of(request: Request) -> list[str]:
+        return sorted(name for name in request.headers if name.startswith("x-"))
+
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-        return await client.post("/v1/count", content=content, headers=headers)
+        return await client.post(f"/v1/audio/speech/{what}", content=content, headers=headers)
