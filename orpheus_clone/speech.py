@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -75,6 +75,19 @@ class Chunk:
     """What the codec took for these, waiting for its turn included; 0 where nothing was due."""
 
 
+class Utterances(Protocol):
+    """What is said, as it is to be said; `Script` is one."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more will come."""
+        ...
+
+    async def next(self) -> str | None:
+        """The next utterance, once it is to be spoken; None after the last."""
+        ...
+
+
 class Speaker:
     """An engine, a codec and a tokenizer that belong together."""
 
@@ -96,7 +109,7 @@ class Speaker:
 
     async def speak(
         self,
-        spoken: str | Script,
+        spoken: str | Utterances,
         voice: Voice,
         *,
         seed: int | None = None,
@@ -104,7 +117,7 @@ class Speaker:
     ) -> AsyncGenerator[Chunk, None]:
         """Sound of `spoken`, as it comes; closing the iterator stops the engine's work at once.
 
-        A `Script` may still be being written; TextError where it turns out to hold what cannot be
+        The text may still be being written; TextError where it turns out to hold what cannot be
         said.
         """
         script = self.script(spoken) if isinstance(spoken, str) else spoken
@@ -142,7 +155,7 @@ class Speaker:
             return np.concatenate([chunk.samples async for chunk in chunks])
 
     async def _sound(
-        self, request: Request, utterance: "_Utterance", stream: StreamDecoder, script: Script
+        self, request: Request, utterance: "_Utterance", stream: StreamDecoder, script: Utterances
     ) -> AsyncGenerator[Chunk, None]:
         watch = Watch()
         async with (
@@ -210,7 +223,7 @@ class _Utterance:
         return newly
 
 
-def _end(stream: StreamDecoder, script: Script) -> None:
+def _end(stream: StreamDecoder, script: Utterances) -> None:
     """What has come of the utterance is all of it, and perhaps of the stream."""
     if script.is_over:
         stream.finish()

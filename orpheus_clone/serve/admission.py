@@ -1,7 +1,7 @@
 """Who may speak now: real time is promised or refused.
 
-    check ─▶ a session is admitted ─▶ its streams take turns: begin ─▶ … ─▶ end
-      └─ Busy: another node, or later                └─ Busy: wait for `change`, or give up
+    check ─▶ a session is admitted ─▶ its streams speak in turns (turns.py)
+      └─ Busy: another node, or later                 └─ Busy: wait until it has `changed`
 
 A session is admitted if one stream more would still be real time for all (rates.py). A socket may
 be silent for long, so what counts is streams that speak, and for `RESERVED_S` those that sessions
@@ -55,7 +55,8 @@ class Admission:
     """The node is about to stop and takes no new sessions; set once."""
     _reserved: deque[float] = field(default_factory=deque)
     """Until when each session that was admitted and has not spoken keeps its place."""
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is more room the next time; of the time after that another tells."""
 
     @property
     def capacity(self) -> int:
@@ -85,28 +86,26 @@ class Admission:
         finally:
             self.sessions -= 1
 
+    def meter(self) -> Meter:
+        """What measures a stream."""
+        return Meter(lambda: self.streams, self.rates.learn, self.clock)
+
     @contextlib.contextmanager
-    def turn(self, *, is_first: bool) -> Iterator[Meter]:
+    def turn(self, *, is_first: bool) -> Iterator[None]:
         """A stream speaks, for as long as there is text of it; Busy where it has to wait."""
         self._check_room(self.streams)
         self.streams += 1
         if is_first and self._reserved:
             self._reserved.popleft()  # whose it is does not matter: they are counted
         try:
-            yield Meter(lambda: self.streams, self.rates.learn)
+            yield
         finally:
             self.streams -= 1
-            self._changed.set()
-            self._changed = asyncio.Event()
 
-    async def change(self, until: float) -> bool:
-        """Wait until a turn has ended; False if none has by then, in the running loop's time."""
-        try:
-            async with asyncio.timeout_at(until):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+    def tell(self) -> None:
+        """There is more room than there was: who waits for some may look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def _check_room(self, taken: int) -> None:
         if not self.promise.admits_all and taken and taken >= self.capacity:

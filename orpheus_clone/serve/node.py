@@ -6,9 +6,8 @@ means it. Voices that the store knows already are loaded when somebody first ask
 """
 
 import asyncio
-import contextlib
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -18,11 +17,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from orpheus_clone import bundle, layout
-from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
+from orpheus_clone.bundle import Bundle, VoiceCard
 from orpheus_clone.cluster.state import Load
 from orpheus_clone.errors import (
     ArtifactError,
-    Busy,
     EngineDead,
     EngineError,
     MachineError,
@@ -34,6 +32,8 @@ from orpheus_clone.serve.admission import Admission, Promise
 from orpheus_clone.serve.flights import Flights
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.pointers import Pointers
+from orpheus_clone.serve.slots import Slots
+from orpheus_clone.serve.turns import Turns
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from orpheus_clone.store import Pointer, Seen, Store
 from orpheus_clone.store.pointer import Arm, Did, Moving
@@ -41,6 +41,8 @@ from orpheus_clone.store.pointer import Arm, Did, Moving
 PROBE_TEXT = "Hello."
 PROBE_SECONDS = 0.5
 """A voice must make this much sound before its name means it; the first forward pass is slow."""
+PATIENCE_S = 5.0
+"""What is said over a socket waits so long for room; LiveKit gives up after 10 s."""
 _ASKING = 32
 """Threads in which sessions ask what a name means; most of them only wait."""
 _FETCHING = 4
@@ -66,14 +68,6 @@ class Found:
 
 
 @dataclass
-class _Resident:
-    """An adapter in the engine."""
-
-    adapter: Adapter
-    sessions: int = 0
-
-
-@dataclass
 class Node:
     """See the module docstring."""
 
@@ -83,13 +77,12 @@ class Node:
     allows_unproven: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     promise: Promise = field(default_factory=Promise)
-    _resident: "OrderedDict[str, _Resident]" = field(default_factory=OrderedDict)
     _verified: dict[str, Bundle] = field(default_factory=dict)
     _accepting: Counter[str] = field(default_factory=Counter)
-    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.is_alive, self.promise)
+        self._slots = Slots(self.speaker.engine, self.max_adapters, self.metrics)
         self._pointers = Pointers(self.store)
         self._asking = ThreadPoolExecutor(_ASKING, thread_name_prefix="asking")
         self._fetching: Flights[Bundle] = Flights(_FETCHING)
@@ -116,7 +109,7 @@ class Node:
         if found.arm == "current":
             return found
         try:
-            async with self._in_use(found.voice.adapter):
+            async with self._slots.use(found.voice.adapter):
                 return found
         except EngineDead:
             raise
@@ -197,10 +190,21 @@ class Node:
         await self.ask(self.store.forget, voice, bundles)
 
     async def speak(self, text: str | Script, voice: Voice) -> AsyncGenerator[Chunk, None]:
-        """Sound of `text` as it comes."""
-        async with self._in_use(voice.adapter), aclosing(self.speaker.speak(text, voice)) as chunks:
+        """Sound of `text` as it comes.
+
+        Busy where there is no room: at once for a text that is all there, so that another node can
+        speak it; for one that is being written after `PATIENCE_S`.
+        """
+        patience_s = PATIENCE_S
+        if isinstance(text, str):
+            text, patience_s = self.speaker.script(text), 0.0
+        turns = Turns(text, voice.adapter, self.admission, self._slots, patience_s=patience_s)
+        meter = self.admission.meter()
+        async with aclosing(turns), aclosing(self.speaker.speak(turns, voice)) as chunks:
             async for chunk in chunks:
+                meter.came(chunk.tokens, is_end=chunk.finish is not None)
                 yield chunk
+                meter.taken()
 
     def is_alive(self) -> bool:
         """Whether the engine lives."""
@@ -208,8 +212,7 @@ class Node:
 
     def load(self) -> Load:
         """What there is to do here now, for the heartbeats."""
-        resident = {name: held.sessions for name, held in self._resident.items()}
-        return Load(self.admission.sessions, self.max_adapters, resident)
+        return Load(self.admission.sessions, self.max_adapters, self._slots.resident)
 
     async def _move(
         self, seen: Seen, did: Did, to: Pointer, by: str | None, why: str | None
@@ -256,43 +259,10 @@ class Node:
 
     async def _probe(self, found: Bundle) -> None:
         """Load a voice and make it say a few words."""
-        async with self._in_use(found.adapter):
+        async with self._slots.use(found.adapter):
             samples = await self.speaker.say(PROBE_TEXT, _voice(found), max_seconds=PROBE_SECONDS)
         if not len(samples):
             raise EngineError(f"{found.name} makes no sound; nothing was changed")
-
-    @contextlib.asynccontextmanager
-    async def _in_use(self, adapter: Adapter | None) -> AsyncGenerator[None, None]:
-        """Keep an adapter resident for the length of a session."""
-        if adapter is None:
-            yield
-            return
-        if adapter.name not in self._resident:
-            async with self._loading:
-                if adapter.name not in self._resident:
-                    await self._make_room()
-                    with self.metrics.adapter_loads.time():
-                        await self.speaker.engine.load(adapter)
-                    self._resident[adapter.name] = _Resident(adapter)
-        # No await from here to the try: nobody can make room of it in between.
-        resident = self._resident[adapter.name]
-        resident.sessions += 1
-        self._resident.move_to_end(adapter.name)
-        try:
-            yield
-        finally:
-            resident.sessions -= 1
-
-    async def _make_room(self) -> None:
-        if len(self._resident) < self.max_adapters:
-            return
-        idle = next((r for r in self._resident.values() if r.sessions == 0), None)
-        if idle is None:
-            raise Busy(f"all {self.max_adapters} adapter slots are speaking; try again later")
-        del self._resident[idle.adapter.name]
-        self.metrics.adapter_evictions.inc()
-        with contextlib.suppress(EngineDead):
-            await self.speaker.engine.unload(idle.adapter)
 
 
 def _voice(found: Bundle) -> Voice:
