@@ -23,7 +23,7 @@ _EXTRAS = dict.fromkeys(
     "train",
 )
 _EXTRAS |= dict.fromkeys(("fastapi", "prometheus_client", "redis", "uvicorn"), "serve")
-_EXTRAS |= {"ray": "ray", "obstore": "stores"}
+_EXTRAS |= {"ray": "ray", "obstore": "stores", "opentelemetry": "otel"}
 """Which extra brings a package that some commands import."""
 
 

@@ -54,11 +54,28 @@ def serve(
     ] = None,
     node_url: Annotated[str | None, typer.Option(help="Where other nodes reach this one.")] = None,
     keys: KeysOption = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM) to speak HTTPS with.", metavar="FILE")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its key, if that is in a file of its own.", metavar="FILE")
+    ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(help="Authority of other nodes' certificates; the system's.", metavar="FILE"),
+    ] = None,
+    log: Annotated[str, typer.Option(help="text or json.", metavar="FORMAT")] = "text",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a node. Nodes on several machines know each other by $ORPHEUS_CLONE_NODE_SECRET."""
+    """Run a node.
+
+    Nodes on several machines know each other by $ORPHEUS_CLONE_NODE_SECRET. Spans are written where
+    OpenTelemetry's variables say ($OTEL_EXPORTER_OTLP_ENDPOINT).
+    """
+    from orpheus_clone.serve.logs import checked_format
     from orpheus_clone.serve.run import Settings
     from orpheus_clone.serve.run import serve as run
+    from orpheus_clone.serve.tls import Tls
 
     screen = Terminal(as_json=as_json)
     located = locate_base(base, screen)
@@ -73,6 +90,8 @@ def serve(
         node_id=node_id,
         node_url=node_url,
         keys=keys,
+        tls=Tls(tls_cert, tls_key, tls_ca),
+        log=checked_format(log),
     )
     with ExitStack() as starting:
         starting.enter_context(screen.wait(f"starting a node of {located.name}"))

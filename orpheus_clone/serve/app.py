@@ -12,7 +12,7 @@
     DELETE /v1/voices/{voice}        unpublish                           releases.py
     GET  /v1/voices/{voice}/history  who moved its pointer               releases.py
     GET  / and /page/…               the page, without a key             page.py
-    GET  /livez /readyz /metrics     without a key                       here
+    GET  /livez /readyz /startupz /metrics     without a key             here
 
 Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
 """
@@ -26,11 +26,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from orpheus_clone.cluster.state import Phase
 from orpheus_clone.errors import OrpheusCloneError
 from orpheus_clone.serve import elevenlabs, fleet, openai, page, refusals, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
+from orpheus_clone.serve.tracing import Traced
 
 
 def create_app(service: Service) -> FastAPI:
@@ -50,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
         responses=refusals.DOCUMENTED,
     )
     app.add_middleware(Gate, keys=service.keys, secret=service.secret, metrics=service.metrics)
+    app.add_middleware(Traced)
     app.include_router(openai.routes(service, proxy))
     app.include_router(elevenlabs.routes(service, proxy))
     app.include_router(voices.routes(service))
@@ -90,14 +93,31 @@ def create_app(service: Service) -> FastAPI:
         """200 while the node takes new sessions."""
         return _health(service)
 
+    @app.get("/startupz")
+    async def startupz() -> Response:
+        """200 once the node has come up, whatever has become of it since."""
+        return JSONResponse({"status": "ok"})
+
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Figures in Prometheus's text format."""
-        service.metrics.nodes.set(len(service.membership.nodes()))
-        service.metrics.ring_version.set(service.membership.version)
+        _look(service)
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return app
+
+
+def _look(service: Service) -> None:
+    """Figures that are not counted as things happen."""
+    metrics, members, load = service.metrics, service.membership, service.node.load()
+    metrics.is_ready.set(service.node.is_alive() and members.me.phase is Phase.READY)
+    metrics.nodes.set(len(members.nodes()))
+    metrics.ring_version.set(members.version)
+    metrics.live_sessions.set(load.sessions)
+    metrics.adapter_slots.set(load.slots)
+    metrics.adapter_sessions.clear()
+    for bundle, count in load.resident.items():
+        metrics.adapter_sessions.labels(bundle).set(count)
 
 
 def _health(service: Service) -> Response:

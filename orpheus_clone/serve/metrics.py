@@ -34,6 +34,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self.info = self._info("node", "What runs here.")
         self.is_ready = self._gauge("ready", "1 while the node takes new sessions, 0 otherwise.")
+        self.live_sessions = self._gauge("live_sessions", "Open here, silent sockets among them.")
         self.sessions = self._gauge("sessions", "Utterances being spoken here.")
         self.first_audio = self._histogram("first_audio_seconds", "From request to first samples.")
         self.audio = self._counter("audio_seconds", "Sound made here.")

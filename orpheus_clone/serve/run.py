@@ -9,8 +9,9 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,11 +27,14 @@ from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.engine.base import Engine
 from orpheus_clone.errors import MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
+from orpheus_clone.serve import logs, tracing
 from orpheus_clone.serve.app import create_app
 from orpheus_clone.serve.auth import Keys, NodeSecret, check_host, check_secret, is_loopback
 from orpheus_clone.serve.keys import read as read_keys
+from orpheus_clone.serve.logs import LogFormat
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
+from orpheus_clone.serve.tls import Tls
 from orpheus_clone.speech import Speaker, Voice
 from orpheus_clone.store import open_store
 
@@ -59,6 +63,8 @@ class Settings:
     node_url: str | None
     keys: Path | None = None
     """The file of the keys that clients show; see `serve.keys`."""
+    tls: Tls = field(default_factory=Tls)
+    log: LogFormat = "text"
 
 
 async def serve(
@@ -76,8 +82,14 @@ async def serve(
     check_host(settings.host, keys)
     check_secret(settings.host, settings.redis_url, secret)
     check_reachable(settings)
-    with contextlib.closing(bind(settings.host, settings.port)) as listening:
-        url = f"http://{_in_url(settings.host)}:{listening.getsockname()[1]}"
+    certificate, trust = settings.tls.listening(), settings.tls.connecting()
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
+        scheme = "http" if certificate is None else "https"
+        url = f"{scheme}://{_in_url(settings.host)}:{listening.getsockname()[1]}"
+        node_id = settings.node_id or url
+        stack.enter_context(logs.written(settings.log, node_id))
+        stack.enter_context(tracing.exporting(node_id))
         engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters, say=say)
         try:
             speaker = Speaker(engine, Codec(base.codec_path), base)
@@ -86,13 +98,14 @@ async def serve(
             node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
             await node.ask(node.tidy)
             pool = Pool(base.digest, base.language)
-            me = NodeState(settings.node_id or url, settings.node_url or url, pool)
+            me = NodeState(node_id, settings.node_url or url, pool)
             load = Load(slots=settings.max_adapters)
             async with (
                 _member(me, load, settings.redis_url) as membership,
                 _watched(engine, membership),
             ):
-                server = _Server(Service(node, membership, keys, secret), lambda: ready(url))
+                service = Service(node, membership, keys, secret, trust)
+                server = _Server(_config(service, certificate), lambda: ready(url))
                 await server.serve(sockets=[listening])
         finally:
             await engine.close()
@@ -184,9 +197,11 @@ async def _watched(engine: Engine, membership: Membership) -> AsyncGenerator[Non
 
 
 @contextlib.asynccontextmanager
-async def answering(service: Service, listening: socket.socket) -> AsyncGenerator[None, None]:
+async def answering(
+    service: Service, listening: socket.socket, certificate: ssl.SSLContext | None = None
+) -> AsyncGenerator[None, None]:
     """A server in this process for the length of the block; signals are not its business."""
-    server = _DeafServer(_config(service))
+    server = _DeafServer(_config(service, certificate))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
@@ -195,11 +210,13 @@ async def answering(service: Service, listening: socket.socket) -> AsyncGenerato
         await task
 
 
-def _config(service: Service) -> uvicorn.Config:
+def _config(service: Service, certificate: ssl.SSLContext | None) -> uvicorn.Config:
     """What the server beneath allows; sound is not compressed a second time."""
+    logs.quiet()
     return uvicorn.Config(
         create_app(service),
-        log_level="warning",
+        log_config=None,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
         ws="websockets-sansio",
@@ -220,8 +237,8 @@ class _DeafServer(uvicorn.Server):
 class _Server(uvicorn.Server):
     """uvicorn that says when it has started."""
 
-    def __init__(self, service: Service, started: Callable[[], None]) -> None:
-        super().__init__(_config(service))
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
         self._say_started = started
 
     @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What the routes of a node work with."""
 
+import ssl
 from dataclasses import dataclass, field
 
 from orpheus_clone.cluster.membership import Membership
@@ -18,6 +19,8 @@ class Service:
     membership: Membership
     keys: Keys
     secret: NodeSecret = field(default_factory=lambda: NodeSecret(None))
+    trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    """For connections to other nodes."""
     limits: Limits = field(default_factory=Limits)
 
     @property
