@@ -32,6 +32,8 @@ TIMES = 3
 MISMATCH = 2
 """What a frame that differs takes back of the frames that do not; it is met twice, as what comes
 back and as what should come back."""
+_ENOUGH = np.maximum(FRAMES, (TIMES - 1) * np.arange(1, LONGEST_LOOP + 1))
+"""By distance, from 1 on: the frames that have to come back."""
 
 
 class Watch:
@@ -56,14 +58,13 @@ class Watch:
     def _is_loop(self, new_tokens: Sequence[int]) -> bool:
         first = -self._position % tokens.FRAME
         self._position += len(new_tokens)
-        distances = np.arange(1, LONGEST_LOOP + 1)
         for code in new_tokens[first :: tokens.FRAME]:
             before = np.array(self._said[: -LONGEST_LOOP - 1 : -1])
             is_same = np.zeros(LONGEST_LOOP, bool)
             is_same[: len(before)] = before == code
             self._said.append(code)
             self._alike = np.maximum(0, self._alike + np.where(is_same, 1, -MISMATCH))
-            if (self._alike >= np.maximum(FRAMES, (TIMES - 1) * distances)).any():
+            if (self._alike >= _ENOUGH).any():
                 return True
         return False
 

@@ -12,7 +12,6 @@ that its pitch and pace go on; the stop id, which ended the first, is left out.
 Samples out are frames x 2048 in all, less the silence that is dropped before the speech.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator
@@ -28,7 +27,8 @@ from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.batch import BatchDecoder
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.codec.stream import StreamDecoder
-from orpheus_clone.engine.base import Delta, Engine, Finish, Request
+from orpheus_clone.engine.base import Engine, Finish, Request
+from orpheus_clone.engine.gathered import gathered
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
@@ -160,7 +160,7 @@ class Speaker:
         watch = Watch()
         async with (
             aclosing(self.engine.generate(request)) as deltas,
-            aclosing(_with_wakes(deltas, stream)) as events,
+            aclosing(gathered(deltas, stream.wait_s)) as events,
         ):
             async for delta in events:
                 stream.push(delta.tokens)
@@ -229,28 +229,6 @@ def _end(stream: StreamDecoder, script: Utterances) -> None:
         stream.finish()
     else:
         stream.pause()
-
-
-async def _with_wakes(
-    deltas: AsyncGenerator[Delta, None], stream: StreamDecoder
-) -> AsyncGenerator[Delta, None]:
-    """The deltas, and an empty one whenever `stream` has samples due before the next comes."""
-    coming = asyncio.ensure_future(anext(deltas))
-    try:
-        while True:
-            done, _ = await asyncio.wait([coming], timeout=stream.wait_s())
-            if not done:
-                yield Delta([])
-                continue
-            delta = coming.result()
-            if delta.finish is not None:
-                yield delta
-                return
-            coming = asyncio.ensure_future(anext(deltas))
-            yield delta
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
 
 
 def voice_of_run(run: RunDir, sampling: Sampling) -> Voice:

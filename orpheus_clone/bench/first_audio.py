@@ -42,12 +42,11 @@ from orpheus_clone.errors import NoSpeechError
 from orpheus_clone.eval.prompts import prompt_set
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
-from orpheus_clone.script import Script
 from orpheus_clone.serve.auth import Keys
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
-from orpheus_clone.speech import Chunk, Speaker, Voice, max_frames
+from orpheus_clone.speech import Chunk, Speaker, Utterances, Voice, max_frames
 from orpheus_clone.store import open_store
 from orpheus_clone.tokens import FRAME, SAMPLE_RATE, Codes
 
@@ -227,7 +226,7 @@ class _Stamped(Speaker):
 
     async def speak(
         self,
-        spoken: str | Script,
+        spoken: str | Utterances,
         voice: Voice,
         *,
         seed: int | None = None,

@@ -13,7 +13,6 @@ it at once.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +56,7 @@ class BatchDecoder:
         try:
             return await job.done
         finally:
-            with contextlib.suppress(ValueError):
+            if job in self._jobs:  # a `remove` that fails writes all its samples into its message
                 self._jobs.remove(job)
 
     async def _run(self) -> None:

@@ -80,10 +80,10 @@ class StreamDecoder:
         self._is_whole = False
         self._partial.extend(new_tokens)
         whole = len(self._partial) - len(self._partial) % tokens.FRAME
+        if not whole:
+            return
         codes = tokens.tokens_to_codes(self._partial[:whole])
         del self._partial[:whole]
-        if not len(codes):
-            return
         now = self._clock()
         if self._arrived < now:
             self._interval += 0.3 * ((now - self._arrived) / len(codes) - self._interval)

@@ -36,9 +36,15 @@ class Encoder:
         if form.rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(SAMPLE_RATE, form.rate, 1, dtype="float32")
         self._writer: _Writer = _Packets(form) if form.codec in _PACKED else _Plain(form)
+        # A thread takes longer to be asked than samples to be written one by one.
+        self._is_quick = form.codec not in _PACKED and form.rate == SAMPLE_RATE and speed == 1.0
 
     async def push(self, samples: Waveform) -> bytes:
         """Bytes that are ready once these came, shape (n,); often none."""
+        if not len(samples):
+            return b""
+        if self._is_quick:
+            return self._encoded(samples, False)
         return await asyncio.to_thread(self._encoded, samples, False)
 
     async def finish(self) -> bytes:
