@@ -20,6 +20,8 @@ from orpheus_clone.recipe import Sampling
 Finish = Literal["stop", "length"]
 Precision = Literal["fp8", "bf16", "fp32"]
 """Of the weights."""
+MAX_STREAMS = 64
+"""What vLLM generates at a time; a stream more would wait for one to end."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 from orpheus_clone import layout, optimised, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
+    MAX_STREAMS,
     Delta,
     EngineInfo,
     Finish,
@@ -48,7 +49,7 @@ class VllmEngine:
         max_adapters: int,
         max_rank: int,
         precision: Precision | None = None,
-        max_streams: int = 64,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         _quiet_environment()
         from vllm import AsyncEngineArgs
