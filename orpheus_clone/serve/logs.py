@@ -37,8 +37,18 @@ def checked_format(name: str) -> LogFormat:
     raise RecipeError(f"--log {name}: expected {' or '.join(get_args(LogFormat))}")
 
 
+@contextmanager
+def session(session_id: str) -> Iterator[None]:
+    """Lines of the block are of a session, in this task and in those that it starts."""
+    before = _facts.set({"session": session_id})
+    try:
+        yield
+    finally:
+        _facts.reset(before)
+
+
 def bind(**facts: str) -> None:
-    """Say this of every line from here on, in this task and in those that it starts."""
+    """Say this too of every line of the session from here on."""
     _facts.set({**_facts.get(), **facts})
 
 

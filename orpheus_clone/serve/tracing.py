@@ -54,10 +54,9 @@ def exporting(node_id: str) -> Iterator[None]:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    name = os.environ.get("OTEL_SERVICE_NAME", "orpheus-clone")
     here = {"service.instance.id": node_id, "service.version": __version__}
-    # The environment's OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first.
-    resource = Resource({"service.name": "orpheus-clone", **here}).merge(Resource.create())
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=Resource.create({"service.name": name, **here}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _tracer = provider.get_tracer("orpheus_clone", __version__)
     try:
@@ -124,23 +123,35 @@ class Traced:
 @contextmanager
 def _session(given: Mapping[bytes, bytes]) -> Iterator[None]:
     """The session's span and id: what follows is a part of the client's trace, if it has one."""
-    carrier = {n: given.get(n.encode(), b"").decode("latin-1") for n in (PARENT, STATE)}
-    if _WRITTEN.fullmatch(carrier[PARENT]) is None:
-        carrier = {PARENT: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
-        parent: dict[str, str] = {}
-    else:
-        carrier = parent = {name: value for name, value in carrier.items() if value}
-    _headers.set(carrier)
-    if _tracer is None:
-        logs.bind(session=carrier[PARENT].split("-")[1])
-        yield
-        return
+    clients = _clients(given)
+    mine = clients or {PARENT: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
+    before = _headers.set(mine)
+    try:
+        if _tracer is None:
+            with logs.session(mine[PARENT].split("-")[1]):
+                yield
+        else:
+            with _begun(clients) as session_id, logs.session(session_id):
+                yield
+    finally:
+        _headers.reset(before)
+
+
+def _clients(given: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The trace that a client's headers name; empty if they name none."""
+    named = {name: given.get(name.encode(), b"").decode("latin-1") for name in (PARENT, STATE)}
+    is_written = _WRITTEN.fullmatch(named[PARENT]) is not None
+    return {name: value for name, value in named.items() if value} if is_written else {}
+
+
+@contextmanager
+def _begun(clients: Mapping[str, str]) -> Iterator[str]:
+    """The session's span, as OpenTelemetry's current one; its trace's id."""
     from opentelemetry.trace import SpanKind, format_trace_id
 
-    context = _propagator().extract(parent)
+    context = _propagator().extract(clients)
     with _tracer.start_as_current_span("session", context, SpanKind.SERVER) as begun:
-        logs.bind(session=format_trace_id(begun.get_span_context().trace_id))
-        yield
+        yield format_trace_id(begun.get_span_context().trace_id)
 
 
 def _propagator() -> Any:

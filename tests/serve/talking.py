@@ -19,7 +19,7 @@ from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
 from orpheus_clone.models import BaseModel
-from orpheus_clone.serve.auth import Keys
+from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
@@ -73,6 +73,7 @@ async def talking(
     folder: Path,
     limits: Limits | None = None,
     keys: tuple[str, ...] = (),
+    secret: NodeSecret | None = None,
 ) -> AsyncGenerator[str, None]:
     """The address of the node, HOST:PORT."""
     with contextlib.closing(bind("127.0.0.1", 0)) as listening:
@@ -83,7 +84,8 @@ async def talking(
         await membership.become_ready()
         node = Node(Speaker(engine, codec, base), open_store(str(folder / "store")), 1)
         known_keys = Keys([known(key, f"key{i}") for i, key in enumerate(keys)])
-        service = Service(node, membership, known_keys, limits=limits or Limits())
+        secret = secret or NodeSecret(None)
+        service = Service(node, membership, known_keys, secret, limits=limits or Limits())
         async with answering(service, listening):
             yield address
         await membership.leave()
