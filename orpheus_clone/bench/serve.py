@@ -26,6 +26,7 @@ from orpheus_clone.bench import Result
 from orpheus_clone.bench.paced import PacedEngine
 from orpheus_clone.bench.serving import Heard, Pace, Served, ask, nodes, say, socket
 from orpheus_clone.engine.base import Request, hardware_name
+from orpheus_clone.errors import NodeError
 from orpheus_clone.player import Player
 from orpheus_clone.recipe import Sampling
 from orpheus_clone.tokens import FRAME, FRAME_SAMPLES
@@ -122,9 +123,11 @@ async def _proxy(served: Served, rows: list[Row]) -> dict[str, Any]:
 
 async def _routes(served: Served) -> tuple[str, str]:
     """The addresses of the node that holds the voice, and of the other."""
+    speaks = {(await ask(address)).node for address in served.addresses}
+    if len(speaks) != 1:
+        raise NodeError(f"one session after the other was spoken by {sorted(speaks)}, not by one")
     first, second = served.addresses
-    owner = (await ask(first)).node
-    return (first, second) if owner == "node-0" else (second, first)
+    return (first, second) if speaks == {"node-0"} else (second, first)
 
 
 async def _differences(

@@ -29,6 +29,7 @@ from orpheus_clone.bench.paced import FreeCodec, PacedEngine
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.state import Load, NodeState, Pool
+from orpheus_clone.errors import NodeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.auth import Keys
 from orpheus_clone.serve.node import Node
@@ -179,10 +180,10 @@ def _request(address: str, voice: str) -> bytes:
 
 
 async def _node_of_answer(reader: asyncio.StreamReader) -> str:
-    """Who speaks, from the head of an answer; RuntimeError if it is none with sound."""
+    """Who speaks, from the head of an answer; NodeError if it is none with sound."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
     if " 200 " not in head[0]:
-        raise RuntimeError(f"{head[0]}: {(await reader.read(1000)).decode(errors='replace')}")
+        raise NodeError(f"{head[0]}: {(await reader.read(1000)).decode(errors='replace')}")
     fields = dict(line.split(": ", 1) for line in head[1:] if line)
     return fields.get("x-orpheus-clone-node", "")
 
@@ -210,7 +211,7 @@ async def say(connection: ClientConnection) -> Heard:
     async for message in connection:
         said = json.loads(message)
         if "error" in said:
-            raise RuntimeError(said["error"])
+            raise NodeError(said["error"])
         heard.take(base64.b64decode(said.get("audio") or ""))
         if said.get("isFinal"):
             break

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from orpheus_clone import audio
-from orpheus_clone.bench import prepare
-from orpheus_clone.bench import Options
+from orpheus_clone.bench import Options, prepare
 from orpheus_clone.bench import run as run_bench
 from orpheus_clone.bench.prepare import Stopwatch, speech
 from orpheus_clone.errors import MachineError, RecipeError
