@@ -97,10 +97,15 @@ class Script:
         """Characters that were written and not taken yet."""
         return len(self._tail) + sum(map(len, self._ready))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether an utterance is to be spoken now."""
+        may_speak = self._is_speaking or self._flushed > 0 or len(self._ready) >= self._start
+        return bool(self._ready) and may_speak
+
     def take(self) -> str | None:
         """The next utterance, if one is to be spoken now."""
-        may_speak = self._is_speaking or self._flushed or len(self._ready) >= self._start
-        if not self._ready or not may_speak:
+        if not self.is_there:
             return None
         to_go = self._flushed or len(self._ready)
         taken = self._ready.popleft()

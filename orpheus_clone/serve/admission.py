@@ -85,22 +85,27 @@ class Admission:
             yield
         finally:
             self.sessions -= 1
+            if len(self._reserved) > self.sessions:  # it never spoke
+                self._reserved.popleft()
 
     def meter(self) -> Meter:
         """What measures a stream."""
         return Meter(lambda: self.streams, self.rates.learn, self.clock)
 
     @contextlib.contextmanager
-    def turn(self, *, is_first: bool) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """A stream speaks, for as long as there is text of it; Busy where it has to wait."""
         self._check_room(self.streams)
         self.streams += 1
-        if is_first and self._reserved:
-            self._reserved.popleft()  # whose it is does not matter: they are counted
         try:
             yield
         finally:
             self.streams -= 1
+
+    def begun(self) -> None:
+        """A session that was admitted speaks for the first time, and counts as a stream now."""
+        if self._reserved:
+            self._reserved.popleft()  # whose it is does not matter: they are only counted
 
     def tell(self) -> None:
         """There is more room than there was: who waits for some may look again."""
@@ -110,8 +115,8 @@ class Admission:
     def _check_room(self, taken: int) -> None:
         if not self.promise.admits_all and taken and taken >= self.capacity:
             raise Busy(
-                f"{taken} streams are spoken here, and with one more not each would get the "
-                f"{ENOUGH:.0f} tokens a second that keep it in real time; try again later"
+                f"no room for one more: as many speak here ({taken}) as each get the "
+                f"{ENOUGH:.0f} tokens a second that real time takes; try again later"
             )
 
     def _forget_late(self) -> None:

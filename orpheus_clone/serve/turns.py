@@ -10,12 +10,22 @@ Room is a stream of those that are real time (admission.py), and the voice's ada
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.errors import Busy
-from orpheus_clone.script import Script
 from orpheus_clone.serve.admission import Admission
 from orpheus_clone.serve.slots import Slots
+from orpheus_clone.speech import Utterances
+
+
+class Text(Utterances, Protocol):
+    """What is said, of which it is known whether there is something of it to say now."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an utterance is to be spoken now."""
+        ...
 
 
 class Turns:
@@ -23,7 +33,7 @@ class Turns:
 
     def __init__(
         self,
-        script: Script,
+        script: Text,
         adapter: Adapter | None,
         admission: Admission,
         slots: Slots,
@@ -44,12 +54,14 @@ class Turns:
 
     async def next(self) -> str | None:
         """The next utterance, once there is room for it; None after the last."""
-        taken = self._script.take()
-        if taken is None:
+        if not self._script.is_there:
             await self.aclose()
-            taken = await self._script.next()
+        taken = await self._script.next()
         if taken is not None and not self._has_room:
             await self._take_room()
+            if not self._has_spoken:
+                self._has_spoken = True
+                self._admission.begun()
         return taken
 
     async def aclose(self) -> None:
@@ -65,14 +77,14 @@ class Turns:
             changed = self._admission.changed  # asked for first, so that no change is missed
             try:
                 await self._held.enter_async_context(self._room())
-                self._has_room = self._has_spoken = True
+                self._has_room = True
             except Busy:
                 if not await _is_set(changed, until):
                     raise
 
     @asynccontextmanager
     async def _room(self) -> AsyncGenerator[None, None]:
-        with self._admission.turn(is_first=not self._has_spoken):
+        with self._admission.turn():
             async with self._slots.use(self._adapter):
                 yield
 
