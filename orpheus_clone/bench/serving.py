@@ -28,9 +28,10 @@ from orpheus_clone.bench import voices
 from orpheus_clone.bench.paced import FreeCodec, PacedEngine
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
-from orpheus_clone.cluster.state import Load, NodeState, Pool
+from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.errors import NodeError
 from orpheus_clone.models import BaseModel
+from orpheus_clone.serve.admission import Promise
 from orpheus_clone.serve.auth import Keys
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
@@ -116,12 +117,13 @@ async def _node(
     """The address of a node that speaks."""
     with contextlib.closing(bind("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
+        speaker = Speaker(PacedEngine(pace.rate, pace.frames), FreeCodec(), base)
+        store, everybody = open_store(str(folder / "store")), Promise(admits_all=True)
+        node = Node(speaker, store, SLOTS, allows_unproven=True, promise=everybody)
         me = NodeState(name, f"http://{address}", Pool(base.digest, base.language))
-        membership = Membership(registry, me, lambda: Load(slots=SLOTS))
+        membership = Membership(registry, me, node.load)
         await membership.join()
         await membership.become_ready()
-        speaker = Speaker(PacedEngine(pace.rate, pace.frames), FreeCodec(), base)
-        node = Node(speaker, open_store(str(folder / "store")), SLOTS, allows_unproven=True)
         async with answering(Service(node, membership, Keys([])), listening):
             yield address
         await membership.leave()

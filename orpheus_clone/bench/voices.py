@@ -36,7 +36,9 @@ def there(path: Path) -> Adapter:
     return Adapter(bundle.bundle_name(path.name, digest), path, digest)
 
 
-def release(base: BaseModel, out: Path, voice: str, seed: int) -> Bundle:
+def release(
+    base: BaseModel, out: Path, voice: str, seed: int, sampling: Sampling | None = None
+) -> Bundle:
     """The same as a bundle of rank 1, in the directory `out`, ready to be published."""
     made = adapter(base, out / "adapters" / voice, seed, rank=1)
     card = VoiceCard(
@@ -45,7 +47,7 @@ def release(base: BaseModel, out: Path, voice: str, seed: int) -> Bundle:
         base=base.name,
         base_digest=base.digest,
         adapter_digest=made.digest,
-        sampling=Sampling().model_dump(),
+        sampling=(sampling or Sampling()).model_dump(),
         proof="unproven",
         measured_on={},
         gates=[],

@@ -12,8 +12,7 @@ from orpheus_clone.errors import EngineDead
 from orpheus_clone.eval.prompts import prompt_set
 from orpheus_clone.eval.speed import Utterance, speak_all
 from orpheus_clone.models import BaseModel
-from orpheus_clone.script import Script
-from orpheus_clone.speech import Chunk, Speaker, Voice
+from orpheus_clone.speech import Chunk, Speaker, Utterances, Voice
 from tests.eval.steady import SteadyEngine
 
 ADA = Voice("ada")
@@ -30,7 +29,7 @@ class Counted(Speaker):
 
     async def speak(
         self,
-        spoken: str | Script,
+        spoken: str | Utterances,
         voice: Voice,
         *,
         seed: int | None = None,

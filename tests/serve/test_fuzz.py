@@ -4,22 +4,24 @@ A few hundred in every run; `make fuzz` has ten thousand. A failure names its se
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
+from orpheus_clone.serve import wire
 from tests import clients
 from tests.serve.talking import Talker, eventually, talking
 
@@ -36,6 +38,14 @@ MESSAGES: list[dict[str, Any]] = [
     {"close_socket": True},
     {"text": ""},
 ]
+BETWEEN_NODES: list[dict[str, Any]] = [
+    {"stream": 1, "say": "Good morning to you.", "more": True},
+    {"stream": 2, "say": "Hi.", "more": False},
+    {"stream": 1, "say": "And on it goes.", "more": False},
+    {"stream": 1, "end": True},
+    {"stream": 2, "took": 8},
+    {"stream": 1, "cancel": True},
+]
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/audio/speech": {"model": "nano", "input": "Hello.", "voice": {"id": "ada"}, "speed": 2},
     "/v1/text-to-speech/ada": {"text": "Hello.", "voice_settings": {"speed": 0.5}},
@@ -45,6 +55,21 @@ QUERIES = [
     *("", "output_format=pcm_8000", "output_format=mp3_22050_32", "output_format=mp3_9_9"),
     *("auto_mode=true", "inactivity_timeout=1e9", "inactivity_timeout=-1", "a=%00&b=%ff&&=;"),
 ]
+NODE_QUERIES = [
+    *("voice=ada", "voice=ada", "voice=ada&patience_s=0.5", "voice=ada&bundle=ada@0123456789ab"),
+    *("", "voice=", "voice=..%2f..%2fada&bundle=ada", "voice=ada&arm=x", "voice=%00&patience_s=-1"),
+    *("voice=nobody", "voice=ada&patience_s=nan", "voice=ada&arm=canary", "voice=" + "a" * 300),
+]
+PAGES = [
+    "/",
+    "/page/",
+    "/page/index.html",
+    "/v1/nodes",
+    "/v1/audio/voices",
+    "/v1/voices",
+    "/readyz",
+]
+ODD_PATHS = ["%00", "..%2f", "../", "//", "%ff", "a" * 300, "%2e%2e/%2e%2e/", ".", "\\", "?%00=%ff"]
 ODD: list[Any] = [
     *(None, True, 0, -1, 2**63, 1e308, 0.0, [], {}, [[]], {"a": {}}, "", " ", "\x00", "\ud800"),
     *("🙂", "<|eot_id|>", "<custom_token_3>", "…", "ا" * 50, "word " * 400, "a" * 300, "1" * 400),
@@ -124,14 +149,9 @@ async def one_socket(node: str, seed: int) -> None:
     draw = random.Random(seed)
     form = draw.choice(["stream-input", "multi-stream-input"])
     url = f"ws://{node}/v1/text-to-speech/ada/{form}?{draw.choice(QUERIES)}"
-    try:
+    with contextlib.suppress(ConnectionClosed, InvalidHandshake, TimeoutError):
         async with connect(url) as socket:
-            for _ in range(draw.randint(1, 12)):
-                message = draw.choice(MESSAGES)
-                await socket.send(written(mutated(message, draw), draw))
-                if draw.random() < 0.2:
-                    async with asyncio.timeout(0.01):
-                        await socket.recv()
+            await say_some(socket, MESSAGES, draw)
             if draw.random() < 0.3:
                 socket.transport.abort()
                 return
@@ -140,17 +160,40 @@ async def one_socket(node: str, seed: int) -> None:
             if draw.random() < 0.5:
                 async for _ in socket:
                     pass
-    except (ConnectionClosed, InvalidHandshake, TimeoutError):
-        return
 
 
+async def one_node(node: str, seed: int) -> None:
+    """Another node, or what takes itself for one."""
+    draw = random.Random(seed)
+    url = f"ws://{node}{wire.PATH}?{draw.choice(NODE_QUERIES)}"
+    with contextlib.suppress(ConnectionClosed, InvalidHandshake, TimeoutError):
+        async with connect(url) as socket:
+            await say_some(socket, BETWEEN_NODES, draw)
+            if draw.random() < 0.5:
+                socket.transport.abort()
+
+
+async def say_some(
+    socket: ClientConnection, messages: list[dict[str, Any]], draw: random.Random
+) -> None:
+    for _ in range(draw.randint(1, 12)):
+        await socket.send(written(mutated(draw.choice(messages), draw), draw))
+        if draw.random() < 0.2:
+            async with asyncio.timeout(0.01):
+                await socket.recv()
+
+
+@pytest.mark.parametrize("client", [one_socket, one_node])
 async def test_no_message_over_a_socket_breaks_the_node(
-    node: str, engine: Talker, complaints: list[str]
+    client: Callable[[str, int], Awaitable[None]],
+    node: str,
+    engine: Talker,
+    complaints: list[str],
 ) -> None:
     before = asyncio.all_tasks()
     for seed in range(FIRST_SEED, FIRST_SEED + CASES):
         async with asyncio.timeout(20):
-            await one_socket(node, seed)
+            await client(node, seed)
         assert not complaints, f"FUZZ_SEED={seed}: {complaints}"
     await eventually(lambda: not engine.open, "no generation is left")
     await eventually(lambda: not asyncio.all_tasks() - before, "no task is left")
@@ -172,6 +215,22 @@ async def test_no_body_of_a_request_is_an_error_of_ours(
                 assert set(answer.json()["error"]) == {"message", "type", "code"}
     assert not complaints
     await eventually(lambda: not engine.open, "no generation is left")
+
+
+async def test_no_path_that_is_read_is_an_error_of_ours(node: str, complaints: list[str]) -> None:
+    address = node.split(":")
+    for seed in range(FIRST_SEED, FIRST_SEED + CASES):
+        draw = random.Random(seed)
+        path = draw.choice(PAGES) + draw.choice(["", draw.choice(ODD_PATHS)])
+        method = draw.choice(["GET", "GET", "HEAD", "POST", "OPTIONS"])
+        reader, writer = await asyncio.open_connection(*address)
+        head = f"{method} {path} HTTP/1.1\r\nhost: {node}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode("latin-1"))  # as it is: a client library would mend it
+        async with asyncio.timeout(20):
+            status = int((await reader.readline()).split()[1])
+        writer.close()
+        assert 200 <= status < 500, f"FUZZ_SEED={seed}: {method} {path} is {status}"
+    assert not complaints
 
 
 async def test_schemathesis_finds_no_error_of_ours_in_what_the_openapi_describes(
