@@ -67,11 +67,16 @@ def running(
     environment: Mapping[str, str] | None = None,
     key: str | None = None,
     program: Sequence[str] = ("-m", "orpheus_clone"),
+    admits_all: bool = True,
 ) -> Iterator[RunningNode]:
-    """A node of nano on a free port; stopped at the end, if it still runs."""
+    """A node of nano on a free port; stopped at the end, if it still runs.
+
+    It takes everybody, however slow the machine is now, unless it is not to be one that
+    `admits_all`.
+    """
     store = store or folder / "store"
     where = ["--base", "nano", "--port", "0", "--store", str(store)]
-    how = ["--engine", engine, "--json"]
+    how = ["--engine", engine, "--json", *(["--admit-all"] if admits_all else [])]
     log = folder / "node.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(

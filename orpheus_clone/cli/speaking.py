@@ -43,6 +43,19 @@ def serve(
     allow_unproven: Annotated[
         bool, typer.Option(help="Take voices whose gates were not measured.")
     ] = False,
+    admit_all: Annotated[
+        bool, typer.Option(help="Take sessions that would not be real time, too.")
+    ] = False,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions at a time, silent sockets too.")
+    ] = None,
+    drain_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="For what is being heard, after SIGTERM or Ctrl-C; a second one ends at once.",
+        ),
+    ] = 25.0,
     redis_url: Annotated[
         str | None,
         typer.Option(
@@ -69,6 +82,10 @@ def serve(
 ) -> None:
     """Run a node.
 
+    It measures how fast it speaks, and takes a session if all it has would still be real time;
+    others get 503 with Retry-After. With nobody to be heard it takes one in any case, so that a
+    machine that is too slow for real time speaks to one at a time; --admit-all takes everybody.
+
     Nodes on several machines know each other by $ORPHEUS_CLONE_NODE_SECRET. Spans are written where
     OpenTelemetry's variables say ($OTEL_EXPORTER_OTLP_ENDPOINT).
     """
@@ -92,6 +109,9 @@ def serve(
         keys=keys,
         tls=Tls(tls_cert, tls_key, tls_ca),
         log=checked_format(log),
+        admits_all=admit_all,
+        max_sessions=max_sessions,
+        drain_seconds=drain_seconds,
     )
     with ExitStack() as starting:
         starting.enter_context(screen.wait(f"starting a node of {located.name}"))

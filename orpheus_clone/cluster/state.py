@@ -87,6 +87,8 @@ class NodeState:
     load: Load = Load()
     version: str = __version__
     """Of the program."""
+    voices: tuple[str, ...] = ()
+    """The stock voices of its base."""
 
     @property
     def life(self) -> tuple[str, str]:

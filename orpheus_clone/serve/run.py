@@ -1,16 +1,17 @@
-"""serve, from top to bottom: take the port, start the engine, join the ring, answer, leave.
+"""serve, from top to bottom: take the port, start the engine, measure, join, answer, drain, leave.
 
 The port is taken first, because the engine takes half a minute to start and nobody wants to wait
-for that to hear that the port is in use. Readiness comes last, once everything can speak.
+for that to hear that the port is in use. Readiness comes last, once everything can speak, and goes
+first: with a signal to stop, or when the engine's process dies. Then the node ends with an error,
+for whoever watches over it to start it again.
 """
 
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,23 +25,32 @@ from orpheus_clone.cluster.registry import IdTaken
 from orpheus_clone.cluster.state import Load, NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import EngineName, open_engine
-from orpheus_clone.engine.base import Engine
-from orpheus_clone.errors import MachineError, NodeError, RecipeError
+from orpheus_clone.engine.base import MAX_STREAMS, Engine
+from orpheus_clone.errors import EngineDead, MachineError, NodeError, RecipeError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve import logs, tracing
+from orpheus_clone.serve.admission import Promise
 from orpheus_clone.serve.app import create_app
 from orpheus_clone.serve.auth import Keys, NodeSecret, check_host, check_secret, is_loopback
 from orpheus_clone.serve.keys import read as read_keys
 from orpheus_clone.serve.logs import LogFormat
 from orpheus_clone.serve.node import Node
+from orpheus_clone.serve.server import (
+    CLOSE_SECONDS,
+    DRAIN_SECONDS,
+    DeafServer,
+    Server,
+    Sockets,
+    Steps,
+)
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.tls import Tls
+from orpheus_clone.serve.warmup import measure
 from orpheus_clone.speech import Speaker, Voice
 from orpheus_clone.store import open_store
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 30
 SEND_BYTES = 128 * 2**10
 """Of sound that the kernel holds for a slow client; left alone, it holds 4 MB."""
 STALL_SECONDS = 30
@@ -65,6 +75,16 @@ class Settings:
     """The file of the keys that clients show; see `serve.keys`."""
     tls: Tls = field(default_factory=Tls)
     log: LogFormat = "text"
+    admits_all: bool = False
+    """Whether or not it would be real time."""
+    max_sessions: int | None = None
+    drain_seconds: float = DRAIN_SECONDS
+    """How long what is being heard may go on after the signal to stop."""
+
+    @property
+    def promise(self) -> Promise:
+        """Whom the node takes in."""
+        return Promise(self.admits_all, self.max_sessions, MAX_STREAMS)
 
 
 async def serve(
@@ -95,18 +115,25 @@ async def serve(
             speaker = Speaker(engine, Codec(base.codec_path), base)
             await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
             store = open_store(settings.store)
-            node = Node(speaker, store, settings.max_adapters, settings.allows_unproven)
+            node = Node(
+                speaker,
+                store,
+                settings.max_adapters,
+                settings.allows_unproven,
+                promise=settings.promise,
+            )
+            await measure(speaker, node.admission)
             await node.ask(node.tidy)
             pool = Pool(base.digest, base.language)
-            me = NodeState(node_id, settings.node_url or url, pool)
-            load = Load(slots=settings.max_adapters)
-            async with (
-                _member(me, load, settings.redis_url) as membership,
-                _watched(engine, membership),
-            ):
+            me = NodeState(node_id, settings.node_url or url, pool, voices=base.voices)
+            async with _member(me, node.load, settings.redis_url) as membership:
                 service = Service(node, membership, keys, secret, trust)
-                server = _Server(_config(service, certificate), lambda: ready(url))
-                await server.serve(sockets=[listening])
+                steps = _steps(service, lambda: ready(url), settings.drain_seconds)
+                server = Server(_config(service, certificate), steps)
+                async with _watched(engine, server):
+                    await server.serve(sockets=[listening])
+            if not engine.is_alive():
+                raise EngineDead("the engine's process is gone, and the node with it; start it")
         finally:
             await engine.close()
 
@@ -154,14 +181,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def _member(
-    me: NodeState, load: Load, redis_url: str | None
+    me: NodeState, load: Callable[[], Load], redis_url: str | None
 ) -> AsyncGenerator[Membership, None]:
     # The URL may hold a password, so no message repeats it.
     try:
         registry = MemoryRegistry() if redis_url is None else RedisRegistry(redis_url)
     except ValueError as error:
         raise RecipeError("--redis-url: expected redis://HOST:PORT or rediss://…") from error
-    membership = Membership(registry, me, lambda: load)
+    membership = Membership(registry, me, load)
     try:
         await membership.join()
     except (IdTaken, OSError) as error:
@@ -170,21 +197,23 @@ async def _member(
             raise
         raise NodeError(f"--redis-url: cannot be reached: {error}") from error
     try:
-        await membership.become_ready()
         yield membership
     finally:
         await membership.leave()
 
 
 @contextlib.asynccontextmanager
-async def _watched(engine: Engine, membership: Membership) -> AsyncGenerator[None, None]:
-    """When the engine's process dies: leave the ring, and reap what it left behind."""
+async def _watched(engine: Engine, server: Server) -> AsyncGenerator[None, None]:
+    """When the engine's process dies: reap what it left behind, and stop.
+
+    It stops as at a signal: who came to this node and is spoken with at another is heard on.
+    """
 
     async def watch() -> None:
         while engine.is_alive():  # noqa: ASYNC110  an engine dies without telling
             await asyncio.sleep(WATCH_SECONDS)
-        log.error("the engine's process is gone; this node speaks no more, restart it")
-        await membership.leave()
+        log.error("the engine's process is gone; this node speaks no more, and stops")
+        server.stop()
         await engine.close()
 
     task = asyncio.create_task(watch())
@@ -201,13 +230,28 @@ async def answering(
     service: Service, listening: socket.socket, certificate: ssl.SSLContext | None = None
 ) -> AsyncGenerator[None, None]:
     """A server in this process for the length of the block; signals are not its business."""
-    server = _DeafServer(_config(service, certificate))
+    server = DeafServer(_config(service, certificate))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
     finally:
         server.should_exit = True
         await task
+
+
+def _steps(service: Service, ready: Callable[[], None], drain_seconds: float) -> Steps:
+    """What a node does as its server begins and ends."""
+
+    async def started() -> None:
+        await service.membership.become_ready()
+        ready()
+
+    async def draining() -> None:
+        log.info("told to stop: no new sessions, and %g s for those that are heard", drain_seconds)
+        service.admission.is_draining = True
+        await service.membership.drain()
+
+    return Steps(started, draining, drain_seconds)
 
 
 def _config(service: Service, certificate: ssl.SSLContext | None) -> uvicorn.Config:
@@ -217,45 +261,9 @@ def _config(service: Service, certificate: ssl.SSLContext | None) -> uvicorn.Con
         create_app(service),
         log_config=None,
         ssl_context_factory=None if certificate is None else lambda *_: certificate,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
         h11_max_incomplete_event_size=64 * 1024,
-        ws="websockets-sansio",
+        ws=Sockets,
         ws_max_size=service.limits.frame_bytes,
         ws_per_message_deflate=False,
     )
-
-
-class _DeafServer(uvicorn.Server):
-    """uvicorn that leaves signals to whoever runs it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take none."""
-        yield
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that says when it has started."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._say_started = started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop at SIGTERM or Ctrl-C, and only stop: uvicorn's own would raise them again
-        afterwards, and the engine would never be closed.
-        """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer, then say so."""
-        await super().startup(sockets)
-        self._say_started()

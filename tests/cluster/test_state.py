@@ -35,13 +35,15 @@ def test_what_is_written_is_read_again(state: NodeState) -> None:
 
 
 def test_the_json_is_an_object_that_a_person_can_read() -> None:
-    state = NodeState("one", "http://one", POOL, "x", Phase.READY, 3, Load(2, 8, {"jack@1": 2}))
+    load = Load(2, 8, {"jack@1": 2})
+    state = NodeState("one", "http://one", POOL, "x", Phase.READY, 3, load, voices=("ada",))
     assert json.loads(state.to_json()) == ESSENTIAL | {
         "incarnation": "x",
         "phase": "ready",
         "beat": 3,
         "load": {"sessions": 2, "slots": 8, "resident": {"jack@1": 2}},
         "version": __version__,
+        "voices": ["ada"],
     }
 
 
