@@ -6,6 +6,7 @@
     WS   …/stream-input …/multi-stream-input                             elevenlabs.py
     GET  /v1/voices                  their names                         elevenlabs.py
     GET  /v1/audio/voices            what can be spoken with             voices.py
+    WS   /v1/nodes/session           a session of another node's client  hosting.py
     GET  /v1/nodes                   the fleet, and who speaks what      fleet.py
     POST /v1/voices/{bundle}         publish: a tar of a bundle          releases.py
     POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
@@ -19,6 +20,7 @@ Every error is OpenAI's shape, {"error": {"message", "type", "code"}}.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -26,9 +28,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from orpheus_clone import __version__
 from orpheus_clone.cluster.state import Phase
 from orpheus_clone.errors import OrpheusCloneError
-from orpheus_clone.serve import elevenlabs, fleet, openai, page, refusals, releases, voices
+from orpheus_clone.serve import elevenlabs, fleet, hosting, openai, page, refusals, releases, voices
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -37,7 +40,10 @@ from orpheus_clone.serve.tracing import Traced
 
 def create_app(service: Service) -> FastAPI:
     """The application around a node whose engine runs."""
-    proxy = Proxy(service.membership)
+    proxy = Proxy(service)
+    speaker = service.node.speaker
+    here = {"version": __version__, "base": speaker.base.name, **asdict(speaker.engine.info)}
+    service.metrics.info.info(here)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
@@ -53,8 +59,9 @@ def create_app(service: Service) -> FastAPI:
     )
     app.add_middleware(Gate, keys=service.keys, secret=service.secret, metrics=service.metrics)
     app.add_middleware(Traced)
-    app.include_router(openai.routes(service, proxy))
-    app.include_router(elevenlabs.routes(service, proxy))
+    app.include_router(openai.routes(service))
+    app.include_router(elevenlabs.routes(service))
+    app.include_router(hosting.routes(service))
     app.include_router(voices.routes(service))
     app.include_router(fleet.routes(service))
     app.include_router(releases.routes(service, proxy))
@@ -90,7 +97,9 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """200 while the node takes new sessions."""
+        """200 while the node takes new sessions, be there room for them or not."""
+        if (phase := service.membership.me.phase) is not Phase.READY:
+            return refusals.answer(503, f"this node is {phase}; others take new sessions", "Busy")
         return _health(service)
 
     @app.get("/startupz")

@@ -9,12 +9,13 @@ A voice's id is its name. `output_format`, `inactivity_timeout`, `auto_mode`,
 `sync_alignment` and a `speed` in the voice settings are followed; models, languages and other
 settings are taken and not followed.
 
-A socket speaks on the node that it was opened on, whoever owns the voice.
+`on_failure` is ours: "repeat" (as it is without) lets another node say the sentence again during
+which its node failed, "error" tells the client.
 """
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +24,14 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.websockets import WebSocket
 
-from orpheus_clone.errors import DataError, EngineDead, OrpheusCloneError
+from orpheus_clone.errors import DataError, OrpheusCloneError
 from orpheus_clone.serve import formats, refusals, speaking
-from orpheus_clone.serve.contexts import Context, Lines
+from orpheus_clone.serve.contexts import Context
 from orpheus_clone.serve.encode import Encoder
 from orpheus_clone.serve.formats import Format
 from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.messages import ClientMessage, VoiceSettings
-from orpheus_clone.serve.proxy import SESSION, Proxy
+from orpheus_clone.serve.placed import OnFailure, Placed, placed
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.session import Session
 from orpheus_clone.serve.streaming import ClosingResponse
@@ -41,6 +42,8 @@ LONGEST_TEXT = 8000
 """Characters of a request."""
 IDLE_S = 20.0
 """`inactivity_timeout` where the client names none."""
+PATIENCE_S = 5.0
+"""What is said over a socket waits so long for room; LiveKit gives up after 10 s."""
 
 
 class TextRequest(BaseModel):
@@ -65,6 +68,7 @@ class Query:
     idle_s: float
     is_auto: bool
     is_synchronised: bool
+    on_failure: OnFailure
 
     @classmethod
     def of(cls, socket: WebSocket, limits: Limits) -> "Query":
@@ -83,10 +87,14 @@ class Query:
         is_auto, is_synchronised = (
             given.get(flag, "").lower() == "true" for flag in ("auto_mode", "sync_alignment")
         )
-        return cls(form, idle_s, is_auto, is_synchronised)
+        try:
+            on_failure = OnFailure(given.get("on_failure", OnFailure.REPEAT))
+        except ValueError:
+            raise DataError(f"on_failure: it is one of {', '.join(OnFailure)}") from None
+        return cls(form, idle_s, is_auto, is_synchronised, on_failure)
 
 
-def routes(service: Service, proxy: Proxy) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """See the module docstring."""
     router = APIRouter()
     node = service.node
@@ -98,17 +106,23 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
         body: TextRequest,
         request: Request,
         output_format: str = formats.ELEVENLABS_DEFAULT,
+        on_failure: OnFailure = OnFailure.REPEAT,
     ) -> Response:
         began = time.perf_counter()
         form = formats.elevenlabs(output_format)
-        carried = await speaking.carried(service, proxy, request, voice)
-        if carried is not None:
-            return carried
-        found = await speaking.find(service, voice, request.headers.get(SESSION))
-        chunks = await speaking.begin(service, found, body.text, began)
-        sound = _encoded(Encoder(form, body.speed), chunks)
-        stall_s = service.limits.write_stall_seconds
-        return ClosingResponse(sound, media_type=form.media_type, stall_s=stall_s)
+        async with AsyncExitStack() as held:
+            session = await held.enter_async_context(
+                placed(service, voice, request.headers, on_failure=on_failure)
+            )
+            lines = speaking.written(service, session, body.text, began)
+            spoken = await held.enter_async_context(aclosing(session.speak(lines)))
+            return ClosingResponse(
+                _encoded(Encoder(form, body.speed), await speaking.begun(spoken)),
+                media_type=form.media_type,
+                stall_s=service.limits.write_stall_seconds,
+                headers=speaking.who(session),
+                held=held.pop_all(),
+            )
 
     @router.websocket(_PATH + "/stream-input")
     async def single(voice: str, socket: WebSocket) -> None:
@@ -130,36 +144,45 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 async def _serve(service: Service, voice: str, socket: WebSocket, *, is_single: bool) -> None:
     """Refuse a socket, or serve it to its end."""
-    try:
-        if not service.node.is_alive():
-            raise EngineDead("the engine's process is gone; restart this node")
-        query = Query.of(socket, service.limits)
-        found = await speaking.find(service, voice, socket.headers.get(SESSION))
-    except OrpheusCloneError as error:
-        service.metrics.rejected.labels(type(error).__name__).inc()
-        await refusals.deny(socket, refusals.of(error))
-        return
+    async with AsyncExitStack() as held:
+        try:
+            query = Query.of(socket, service.limits)
+            session = await held.enter_async_context(
+                placed(
+                    service,
+                    voice,
+                    socket.headers,
+                    patience_s=PATIENCE_S,
+                    on_failure=query.on_failure,
+                )
+            )
+        except OrpheusCloneError as error:
+            service.metrics.rejected.labels(type(error).__name__).inc()
+            await refusals.deny(socket, refusals.of(error))
+            return
+        await socket.accept()
+        await _client(service, session, socket, query, is_single=is_single).run()
+
+
+def _client(
+    service: Service, placed_at: Placed, socket: WebSocket, query: Query, *, is_single: bool
+) -> Session:
+    """The client's end of a session."""
 
     def opened(name: str, message: ClientMessage) -> Context:
-        def speak(lines: Lines) -> AsyncGenerator[Chunk, None]:
-            spoken = service.node.speak(lines, found.voice)
-            return speaking.counted(spoken, service.metrics, found, lambda: context.began)
-
-        context = Context(
+        return Context(
             None if is_single else name,
-            speak,
-            session.send,
+            placed_at.speak,
+            client.send,
             query.form,
-            language=service.node.speaker.base.language,
+            language=placed_at.pool.language,
             speed=message.speed,
             is_auto=query.is_auto,
             is_synchronised=query.is_synchronised,
         )
-        return context
 
-    await socket.accept()
-    session = Session(socket, opened, service.limits, idle_s=query.idle_s, is_single=is_single)
-    await session.run()
+    client = Session(socket, opened, service.limits, idle_s=query.idle_s, is_single=is_single)
+    return client
 
 
 async def _encoded(

@@ -19,6 +19,7 @@ from prometheus_client import (
 )
 
 from orpheus_clone.errors import OrpheusCloneError
+from orpheus_clone.serve import tracing
 from orpheus_clone.speech import Chunk
 from orpheus_clone.tokens import SAMPLE_RATE
 
@@ -60,7 +61,13 @@ class Metrics:
             "Requests that were refused; Busy is one that would not have been real time.",
             "reason",
         )
-        self.proxied = self._counter("proxied", "Requests handed to the node that is to speak.")
+        self.proxied = self._counter("proxied", "Sessions carried to the node that is to speak.")
+        self.proxy_hop = self._histogram(
+            "proxy_hop_seconds", "Until another node has taken a session, its voice loaded."
+        )
+        self.moved = self._counter(
+            "sessions_moved", "Times that a session left a node that had failed for another."
+        )
         self.adapter_slots = self._gauge("adapter_slots", "Adapters that the engine holds at most.")
         self.adapter_sessions = self._gauge(
             "adapter_sessions", "Live sessions of each adapter in the engine.", "bundle"
@@ -139,7 +146,9 @@ class Hearing:
         now = self._clock()
         if not self.has_sounded:
             self.has_sounded = True
-            self._metrics.first_audio.observe(now - self._began())
+            waited_s = now - self._began()
+            self._metrics.first_audio.observe(waited_s)
+            tracing.lasted("first audio", waited_s)
         if self._plays_until is not None and now > self._plays_until:
             self._metrics.underruns.inc()
         self._plays_until = max(now, self._plays_until or now) + seconds

@@ -27,13 +27,12 @@ from orpheus_clone.errors import (
     StoreError,
     UnknownVoice,
 )
-from orpheus_clone.script import Script
 from orpheus_clone.serve.admission import Admission, Promise
 from orpheus_clone.serve.flights import Flights
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.pointers import Pointers
 from orpheus_clone.serve.slots import Slots
-from orpheus_clone.serve.turns import Turns
+from orpheus_clone.serve.turns import Text, Turns
 from orpheus_clone.speech import Chunk, Speaker, Voice
 from orpheus_clone.store import Pointer, Seen, Store
 from orpheus_clone.store.pointer import Arm, Did, Moving
@@ -41,8 +40,6 @@ from orpheus_clone.store.pointer import Arm, Did, Moving
 PROBE_TEXT = "Hello."
 PROBE_SECONDS = 0.5
 """A voice must make this much sound before its name means it; the first forward pass is slow."""
-PATIENCE_S = 5.0
-"""What is said over a socket waits so long for room; LiveKit gives up after 10 s."""
 _ASKING = 32
 """Threads in which sessions ask what a name means; most of them only wait."""
 _FETCHING = 4
@@ -67,6 +64,16 @@ class Found:
         return self.voice.adapter.name if self.voice.adapter else None
 
 
+@dataclass(frozen=True)
+class Meant:
+    """What the name of a published voice means to a session."""
+
+    bundle: str
+    arm: Arm
+    card: VoiceCard
+    """Of the bundle: its base and its language are those that can speak it."""
+
+
 @dataclass
 class Node:
     """See the module docstring."""
@@ -78,6 +85,7 @@ class Node:
     metrics: Metrics = field(default_factory=Metrics)
     promise: Promise = field(default_factory=Promise)
     _verified: dict[str, Bundle] = field(default_factory=dict)
+    _cards: dict[str, VoiceCard] = field(default_factory=dict)
     _accepting: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -86,6 +94,7 @@ class Node:
         self._pointers = Pointers(self.store)
         self._asking = ThreadPoolExecutor(_ASKING, thread_name_prefix="asking")
         self._fetching: Flights[Bundle] = Flights(_FETCHING)
+        self._asked: Flights[VoiceCard] = Flights(_FETCHING)
 
     async def ask(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` with the store brings; a store that hangs keeps no stream waiting."""
@@ -100,39 +109,42 @@ class Node:
         except (StoreError, ArtifactError) as error:
             log.warning("copies of unpublished voices may be left in the cache: %s", error)
 
-    async def choose(self, name: str, session: str) -> Found:
-        """`find`, and where that is a canary, with it loaded.
+    def meant(self, name: str, session: str) -> Meant:
+        """What the name of a published voice means to a session; nothing is loaded for that.
 
-        A canary that the engine cannot load leaves the session to the current bundle.
+        A canary that cannot be read leaves the session to the current bundle.
         """
-        found = await self.ask(self.find, name, session)
-        if found.arm == "current":
-            return found
-        try:
-            async with self._slots.use(found.voice.adapter):
-                return found
-        except EngineDead:
-            raise
-        except (ArtifactError, EngineError, MachineError) as error:
-            log.warning("a session of %s speaks without its canary: %s", name, error)
-        return await self.ask(lambda: self._current(self._pointers.get(name)))
-
-    def find(self, name: str, session: str = "") -> Found:
-        """A stock voice or a published one, by its name, as a session is to hear it.
-
-        A bundle is verified once. A canary that cannot speak here leaves the session to the
-        current bundle.
-        """
-        if name in self.speaker.base.voices:
-            return Found(Voice(name), "current")
         pointer = self._pointers.get(name)
         wanted, arm = pointer.for_session(session)
         if arm == "canary":
             try:
-                return Found(_voice(self._checked(str(wanted))), arm)
+                return Meant(str(wanted), arm, self._card(str(wanted)))
             except (ArtifactError, StoreError, MachineError) as error:
                 log.warning("a session of %s speaks without its canary: %s", name, error)
-        return self._current(pointer)
+        current = self._named(pointer)
+        return Meant(current, "current", self._card(current))
+
+    async def open(self, name: str, bundle_name: str | None, arm: Arm) -> Found:
+        """Who speaks in a session here: a stock voice, or that bundle, verified once.
+
+        A canary is loaded too; one that cannot speak here leaves the session to the current bundle.
+        """
+        if bundle_name is None:
+            if name not in self.speaker.base.voices:
+                raise UnknownVoice(f"{self.speaker.base.name} has no voice {name!r}")
+            return Found(Voice(name), "current")
+        try:
+            found = Found(_voice(await self.ask(self._checked, bundle_name)), arm)
+            if arm == "canary":
+                async with self._slots.use(found.voice.adapter):
+                    return found
+            return found
+        except (ArtifactError, EngineError, MachineError) as error:
+            if arm == "current" or isinstance(error, EngineDead):
+                raise
+            log.warning("a session of %s speaks without its canary: %s", name, error)
+        current = await self.ask(lambda: self._named(self._pointers.get(name)))
+        return await self.open(name, current, "current")
 
     def card(self, pointer: Pointer) -> VoiceCard:
         """What is known of a published voice."""
@@ -189,15 +201,10 @@ class Node:
                 raise
         await self.ask(self.store.forget, voice, bundles)
 
-    async def speak(self, text: str | Script, voice: Voice) -> AsyncGenerator[Chunk, None]:
-        """Sound of `text` as it comes.
-
-        Busy where there is no room: at once for a text that is all there, so that another node can
-        speak it; for one that is being written after `PATIENCE_S`.
-        """
-        patience_s = PATIENCE_S
-        if isinstance(text, str):
-            text, patience_s = self.speaker.script(text), 0.0
+    async def speak(
+        self, text: Text, voice: Voice, *, patience_s: float = 0.0
+    ) -> AsyncGenerator[Chunk, None]:
+        """Sound of `text` as it comes; Busy where there is no room for it within `patience_s`."""
         turns = Turns(text, voice.adapter, self.admission, self._slots, patience_s=patience_s)
         meter = self.admission.meter()
         async with aclosing(turns), aclosing(self.speaker.speak(turns, voice)) as chunks:
@@ -227,13 +234,26 @@ class Node:
             self._verified[name] = found
         return found
 
-    def _current(self, pointer: Pointer) -> Found:
+    def _card(self, name: str) -> VoiceCard:
+        """What a bundle says of itself, whether or not it can speak here."""
+        known = self._verified.get(name)
+        if known is not None:
+            return known.card
+        return self._asked.join(name, partial(self._kept_card, name)).result()
+
+    def _kept_card(self, name: str) -> VoiceCard:
+        if name not in self._cards:
+            self._cards[name] = self.store.card(name)
+        return self._cards[name]
+
+    def _named(self, pointer: Pointer) -> str:
+        """The bundle that a voice's name means."""
         if pointer.current is None:
             self._drop_unnamed(pointer)
             raise UnknownVoice(
                 f"there is no voice {pointer.voice!r}; GET /v1/audio/voices lists them"
             )
-        return Found(_voice(self._checked(pointer.current)), "current")
+        return pointer.current
 
     def _drop_unnamed(self, pointer: Pointer) -> None:
         """Of a voice that was unpublished, keep no copy; one that is just released has no name."""
@@ -242,6 +262,7 @@ class Node:
         for name in list(self._verified):
             if layout.is_bundle_name(name, pointer.voice) and name not in pointer.named:
                 self._verified.pop(name, None)
+                self._cards.pop(name, None)
         self.store.drop_unnamed(pointer)
 
     def _checked(self, name: str) -> Bundle:

@@ -8,17 +8,19 @@ import base64
 import json
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from orpheus_clone.errors import EngineError, OrpheusCloneError
 from orpheus_clone.serve import formats, speaking
 from orpheus_clone.serve.encode import Encoder
 from orpheus_clone.serve.formats import Format, OpenAIFormat
-from orpheus_clone.serve.proxy import BUNDLE, SESSION, Proxy
+from orpheus_clone.serve.lines import Lines
+from orpheus_clone.serve.placed import OnFailure, placed
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.serve.tempo import FASTEST, SLOWEST
@@ -63,28 +65,30 @@ class SpeechRequest(BaseModel):
         return "text/event-stream" if self.stream_format == "sse" else self.format.media_type
 
 
-def routes(service: Service, proxy: Proxy) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """POST /v1/audio/speech and GET /v1/models."""
     router = APIRouter()
     node = service.node
 
     @router.post("/v1/audio/speech", responses=formats.DOCUMENTED, response_class=Response)
-    async def speech(body: SpeechRequest, request: Request) -> Response:
+    async def speech(
+        body: SpeechRequest, request: Request, on_failure: OnFailure = OnFailure.REPEAT
+    ) -> Response:
         began = time.perf_counter()
-        carried = await speaking.carried(service, proxy, request, body.voice_name)
-        if carried is not None:
-            return carried
-        found = await speaking.find(service, body.voice_name, request.headers.get(SESSION))
-        chunks = await speaking.begin(service, found, body.input, began)
-        return ClosingResponse(
-            encode(body, chunks),
-            media_type=body.media_type,
-            stall_s=service.limits.write_stall_seconds,
-            headers={
-                "x-orpheus-clone-node": service.membership.me.id,
-                BUNDLE: found.bundle or "none",
-            },
-        )
+        async with AsyncExitStack() as held:
+            session = await held.enter_async_context(
+                placed(service, body.voice_name, request.headers, on_failure=on_failure)
+            )
+            lines = speaking.written(service, session, body.input, began)
+            spoken = await held.enter_async_context(aclosing(session.speak(lines)))
+            chunks = await speaking.begun(spoken)
+            return ClosingResponse(
+                encode(body, chunks, lines),
+                media_type=body.media_type,
+                stall_s=service.limits.write_stall_seconds,
+                headers=speaking.who(session),
+                held=held.pop_all(),
+            )
 
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -95,9 +99,22 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 
 async def encode(
+    request: SpeechRequest, chunks: AsyncGenerator[Chunk, None], lines: Lines
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of the answer; events tell of an error, and other sound just ends."""
+    try:
+        async with aclosing(_encoded(request, chunks)) as encoded:
+            async for piece in encoded:
+                yield piece
+    except OrpheusCloneError as error:
+        if request.stream_format != "sse":
+            raise
+        yield _failed(error, lines.spoken_characters)
+
+
+async def _encoded(
     request: SpeechRequest, chunks: AsyncGenerator[Chunk, None]
 ) -> AsyncGenerator[bytes, None]:
-    """Chunks of samples as the bytes of the answer."""
     pack = _event if request.stream_format == "sse" else bytes
     encoder = Encoder(request.format, request.speed)
     tokens = 0
@@ -113,8 +130,7 @@ async def encode(
 
 
 def _event(sound: bytes) -> bytes:
-    body = {"type": "speech.audio.delta", "audio": base64.b64encode(sound).decode()}
-    return f"data: {json.dumps(body)}\n\n".encode()
+    return _data({"type": "speech.audio.delta", "audio": base64.b64encode(sound).decode()})
 
 
 def _done(characters: int, tokens: int) -> bytes:
@@ -123,4 +139,15 @@ def _done(characters: int, tokens: int) -> bytes:
         "output_tokens": tokens,
         "total_tokens": characters + tokens,
     }
-    return f"data: {json.dumps({'type': 'speech.audio.done', 'usage': usage})}\n\n".encode()
+    return _data({"type": "speech.audio.done", "usage": usage})
+
+
+def _failed(error: OrpheusCloneError, spoken_chars: int) -> bytes:
+    """The last event of a stream that cannot go on; `retryable` is what is not the text's fault."""
+    told = {"message": str(error), "type": type(error).__name__}
+    is_retryable = isinstance(error, EngineError)
+    return _data({"error": told | {"retryable": is_retryable, "spoken_chars": spoken_chars}})
+
+
+def _data(event: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(event)}\n\n".encode()

@@ -1,8 +1,8 @@
-"""Carry a whole request to the node that holds the voice, and its answer back as it comes.
+"""Carry a request that moves a voice to the node that owns it, so that one node at a time decides.
 
-A request travels at most once: the header HOP marks one that another node sent. A node that does
-not answer is passed over for the next in the voice's order of preference, and when that is this
-node, it answers itself.
+A request travels at most once: the header HOP, believed of a node of the fleet only, marks one that
+another node sent. A node that does not answer is passed over for the next in the voice's order of
+preference, and when that is this node, it answers itself. Sessions, which speak, are `placed`.
 """
 
 import logging
@@ -12,39 +12,27 @@ from contextlib import aclosing
 import httpx
 from fastapi import Request
 
-from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.errors import NodeError
+from orpheus_clone.serve.headers import HOP, NODE, forwarded
+from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 
 log = logging.getLogger(__name__)
 
-HOP = "x-orpheus-clone-hop"
-SESSION = "x-orpheus-clone-session"
-"""Names a client's session: its requests go to one side of a canary."""
-BUNDLE = "x-orpheus-clone-bundle"
-"""Of an answer: which bundle spoke."""
-_FORWARDED = (
-    "authorization",
-    "xi-api-key",
-    "content-type",
-    "accept",
-    "traceparent",
-    "tracestate",
-    SESSION,
-)
-_RETURNED = ("content-type", "x-orpheus-clone-node", BUNDLE, "retry-after")
+_RETURNED = ("content-type", NODE, "retry-after")
 
 
 class Proxy:
     """Routes requests of a voice to its owner."""
 
-    def __init__(self, membership: Membership) -> None:
-        self._membership = membership
-        # As many connections as there are sessions, and straight to the other node.
+    def __init__(self, service: Service) -> None:
+        self._membership, self._secret = service.membership, service.secret
+        # As many connections as there are requests, and straight to the other node.
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=2.0),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
+            verify=service.trust,
         )
 
     async def to_owner(
@@ -55,7 +43,7 @@ class Proxy:
         A node that fails before it answers is passed over too, unless the request must not reach
         two nodes.
         """
-        if HOP in request.headers:
+        if HOP in request.headers and self._secret.accepts(request.headers):
             return None
         body = await request.body()
         for node in self._membership.preference(voice):
@@ -76,7 +64,7 @@ class Proxy:
         await self._http.aclose()
 
     async def _send(self, request: Request, body: bytes, node_url: str) -> ClosingResponse:
-        headers = {name: request.headers[name] for name in _FORWARDED if name in request.headers}
+        headers = forwarded(request.headers) | self._secret.headers()
         headers[HOP] = self._membership.me.id
         outgoing = self._http.build_request(
             request.method, node_url.rstrip("/") + _raw_path(request), content=body, headers=headers

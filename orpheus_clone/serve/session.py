@@ -167,7 +167,7 @@ class Session:
             await context.run()
         except OrpheusCloneError as error:
             code = POLICY if isinstance(error, DataError) else INTERNAL
-            await context.fail(str(error), code)
+            await context.fail(error, code)
             if self._is_single:
                 self._end(Goodbye(code, "the text could not be spoken"))
 
@@ -194,7 +194,8 @@ class Session:
         context = self._contexts.pop(name)
         await _cancelled([task for task, (_, of) in self._tasks.items() if of is context])
         most = self._limits.buffer_characters
-        await context.fail(f"a context holds {most} characters that are not spoken yet", POLICY)
+        error = DataError(f"a context holds {most} characters that are not spoken yet")
+        await context.fail(error, POLICY)
         if self._is_single:
             self._end(Goodbye(POLICY, "too much text"))
 

@@ -1,51 +1,39 @@
-"""What every protocol does with a text: find the voice, let it speak, count what it says."""
+"""What every protocol does with a text that is all there: check it, wait for its first sound."""
 
-import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from fastapi import Request
-
-from orpheus_clone import layout
 from orpheus_clone.errors import EngineError
-from orpheus_clone.serve.metrics import Hearing, Metrics
-from orpheus_clone.serve.node import Found
-from orpheus_clone.serve.proxy import Proxy
+from orpheus_clone.serve.headers import BUNDLE, NODE
+from orpheus_clone.serve.lines import Lines
+from orpheus_clone.serve.placed import Placed
 from orpheus_clone.serve.service import Service
-from orpheus_clone.serve.streaming import ClosingResponse
 from orpheus_clone.speech import Chunk
 
 
-async def carried(
-    service: Service, proxy: Proxy, request: Request, voice: str
-) -> ClosingResponse | None:
-    """The answer of the node that owns the voice, or None if this one is to speak.
+def written(service: Service, session: Placed, text: str, began: float) -> Lines:
+    """A text that came at `began`; TextError, before any sound is made, if it cannot be said.
 
-    DataError for what is no voice's name: it is not to be looked for anywhere.
+    Of a base that is not here, that is found out by a node that has it, where it comes to it.
     """
-    if voice in service.node.speaker.base.voices:
-        return None
-    answer = await proxy.to_owner(request, layout.checked_voice_name(voice))
-    if answer is not None:
-        service.metrics.proxied.inc()
-    return answer
+    if session.pool == service.membership.me.pool:
+        service.node.speaker.script(text)
+    lines = Lines(session.pool.language, began=began)
+    lines.write(text)
+    lines.end()
+    return lines
 
 
-async def find(service: Service, voice: str, session: str | None) -> Found:
-    """Who speaks as `voice` in a client's session; a request that names none is one of its own."""
-    return await service.node.choose(voice, session or uuid.uuid4().hex)
+def who(session: Placed) -> dict[str, str]:
+    """The headers of an answer that say who speaks."""
+    return {NODE: session.node, BUNDLE: session.bundle or "none"}
 
 
-async def begin(
-    service: Service, found: Found, text: str, began: float
-) -> AsyncGenerator[Chunk, None]:
-    """Sound of a text that is all there, once the first of it is.
+async def begun(chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+    """The same chunks, once the first of them is there.
 
     So what goes wrong before that is still an answer with a status of its own.
     """
-    service.node.speaker.script(text)
-    spoken = service.node.speak(text, found.voice)
-    chunks = counted(spoken, service.metrics, found, lambda: began)
     first = await anext(chunks, None)
     if first is None:
         raise EngineError("the engine made no sound")
@@ -57,20 +45,3 @@ async def _chain(first: Chunk, rest: AsyncGenerator[Chunk, None]) -> AsyncGenera
         yield first
         async for chunk in rest:
             yield chunk
-
-
-async def counted(
-    chunks: AsyncGenerator[Chunk, None],
-    metrics: Metrics,
-    found: Found,
-    began: Callable[[], float],
-) -> AsyncGenerator[Chunk, None]:
-    """The same chunks, counted; `began` is when the first of the text was there to be spoken."""
-    hearing = Hearing(metrics, began)
-    with metrics.sessions.track_inprogress(), metrics.voice(found.bundle, found.arm) as ended:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                hearing.take(chunk)
-                if chunk.finish is not None:
-                    ended(chunk.finish)
-                yield chunk

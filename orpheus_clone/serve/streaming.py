@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from orpheus_clone.errors import OrpheusCloneError
 from orpheus_clone.serve.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -23,11 +25,16 @@ class ClosingResponse(StreamingResponse):
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
         stall_s: float = Limits.write_stall_seconds,
+        held: AsyncExitStack | None = None,
     ) -> None:
-        """A client that takes nothing for `stall_s` is left, its answer unfinished."""
+        """A client that takes nothing for `stall_s` is left, its answer unfinished.
+
+        What is `held` is let go at the end, even of a body that was never begun.
+        """
         super().__init__(body, status_code, headers, media_type)
         self._body = body
         self._stall_s = stall_s
+        self._held = held or AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the body; see the class."""
@@ -38,7 +45,10 @@ class ClosingResponse(StreamingResponse):
 
         try:
             await super().__call__(scope, receive, send_soon)
+        except OrpheusCloneError as error:
+            log.error("an answer ends unfinished: %s", error)
         except TimeoutError:
             log.warning("a client took nothing for %s s; its answer ends unfinished", self._stall_s)
         finally:
             await self._body.aclose()
+            await self._held.aclose()

@@ -23,8 +23,9 @@ from orpheus_clone.errors import (
 )
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
-from orpheus_clone.serve.node import Node
-from orpheus_clone.speech import Speaker
+from orpheus_clone.script import Script
+from orpheus_clone.serve.node import Found, Node
+from orpheus_clone.speech import Chunk, Speaker
 from orpheus_clone.store import Store, open_store
 from orpheus_clone.store.directory import DirectoryObjects
 from orpheus_clone.store.objects import Stored
@@ -87,8 +88,20 @@ def point(node: Node, voice: str, name: str) -> None:
     node.store.move(seen, "publish", seen.pointer.published(name))
 
 
+async def find(node: Node, name: str, session: str = "") -> Found:
+    """Who speaks as `name` in a session, as `placed` asks for it."""
+    if name in node.speaker.base.voices:
+        return await node.open(name, None, "current")
+    meant = await node.ask(node.meant, name, session)
+    return await node.open(name, meant.bundle, meant.arm)
+
+
+async def hello(node: Node, voice: str) -> AsyncGenerator[Chunk, None]:
+    return node.speak(Script.of("Hello."), (await find(node, voice)).voice)
+
+
 async def say(node: Node, voice: str) -> int:
-    async with aclosing(node.speak("Hello.", node.find(voice).voice)) as chunks:
+    async with aclosing(await hello(node, voice)) as chunks:
         return sum([len(chunk.samples) async for chunk in chunks])
 
 
@@ -96,7 +109,7 @@ async def test_a_published_voice_is_resident_before_its_name_means_it(
     node: Node, engine: LoadingEngine, voice_bundle: Maker
 ) -> None:
     with pytest.raises(UnknownVoice):
-        node.find("a")
+        await find(node, "a")
     accepted = await node.accept(voice_bundle("a").path)
     assert engine.loaded == ["a"]
     assert node.store.pointer("a").current == accepted.name
@@ -130,11 +143,11 @@ async def test_a_voice_that_speaks_is_not_sent_away(
 ) -> None:
     for voice in "abc":
         await node.accept(voice_bundle(voice).path)
-    async with aclosing(node.speak("Hello.", node.find("b").voice)) as b:
+    async with aclosing(await hello(node, "b")) as b:
         await anext(b)
         await say(node, "a")
         assert engine.loaded == ["b", "a"]
-        async with aclosing(node.speak("Hello.", node.find("a").voice)) as a:
+        async with aclosing(await hello(node, "a")) as a:
             await anext(a)
             with pytest.raises(Busy, match="all 2 adapter slots are speaking"):
                 await say(node, "c")
@@ -184,7 +197,7 @@ async def test_a_bundle_that_was_altered_in_the_store_is_listed_but_not_spoken(
     point(node, "a", stored.name)
     (stored.path / "adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ArtifactError, match="publish again"):
-        node.find("a")
+        await find(node, "a")
     # Published again, it is mended.
     await node.accept(voice_bundle("a").path)
     assert await say(node, "a") == 4096
@@ -201,21 +214,21 @@ async def test_a_canary_speaks_in_its_share_of_the_sessions_and_stays_in_each(
     node: Node, run_dir: RunDir, tmp_path: Path
 ) -> None:
     first, second = await canaried(node, run_dir, tmp_path / "made", 0.5)
-    found = {str(i): node.find("a", str(i)) for i in range(100)}
+    found = {str(i): await find(node, "a", str(i)) for i in range(100)}
     arms = {each.arm: each.bundle for each in found.values()}
     assert arms == {"current": first, "canary": second}
-    assert all(node.find("a", session) == each for session, each in found.items())
+    assert {session: await find(node, "a", session) for session in found} == found
     assert await node.move("a", "promote") == second
-    assert {node.find("a", session).bundle for session in found} == {second}
+    assert {(await find(node, "a", session)).bundle for session in found} == {second}
 
 
 async def test_a_rollback_ends_the_canary_at_once(
     node: Node, run_dir: RunDir, tmp_path: Path
 ) -> None:
     first, second = await canaried(node, run_dir, tmp_path / "made", 1.0)
-    assert node.find("a", "s").bundle == second
+    assert (await find(node, "a", "s")).bundle == second
     assert await node.move("a", "rollback", "jane", "it hisses") == first
-    assert node.find("a", "s").bundle == first
+    assert (await find(node, "a", "s")).bundle == first
     assert node.store.see("a").moves[-1].why == "it hisses"
 
 
@@ -225,7 +238,7 @@ async def test_a_canary_that_cannot_be_read_leaves_its_sessions_to_the_current_b
     first = await node.accept(made(run_dir, tmp_path / "made", "a").path)
     seen = node.store.see("a")
     node.store.move(seen, "canary", seen.pointer.with_canary("a@000000000000", 1.0))
-    found = node.find("a", "s")
+    found = await find(node, "a", "s")
     assert (found.bundle, found.arm) == (first.name, "current")
 
 
@@ -240,11 +253,11 @@ async def test_a_canary_that_the_engine_cannot_load_leaves_its_sessions_to_the_c
             raise EngineError("no room for it")
         await load(adapter)
 
-    assert (await node.choose("a", "s")).bundle == second
+    assert (await find(node, "a", "s")).bundle == second
     engine.load = choosy  # type: ignore[method-assign]
     for voice in "bc":  # both slots are taken, so that it must be loaded anew
         await node.accept(made(run_dir, tmp_path / "made", voice).path)
-    found = await node.choose("a", "s")
+    found = await find(node, "a", "s")
     assert (found.bundle, found.arm) == (first, "current")
 
 
@@ -290,7 +303,7 @@ async def test_a_canary_that_cannot_be_fetched_leaves_its_sessions_to_the_curren
     first, second = await canaried(on(far, node), run_dir, tmp_path / "made", 1.0)
     shutil.rmtree(tmp_path / "cache")
     far.broken[second] = error
-    assert (await on(far, node).choose("a", "s")).bundle == first
+    assert (await find(on(far, node), "a", "s")).bundle == first
 
 
 async def test_sessions_that_ask_for_a_cold_voice_at_once_fetch_it_once(
@@ -300,9 +313,10 @@ async def test_sessions_that_ask_for_a_cold_voice_at_once_fetch_it_once(
     shutil.rmtree(tmp_path / "cache")
     far.reads.clear()
     cold = on(far, node)
-    found = await asyncio.gather(*[cold.choose("a", str(i)) for i in range(8)])
+    found = await asyncio.gather(*[find(cold, "a", str(i)) for i in range(8)])
     assert {each.bundle for each in found} == {name}
-    assert {far.reads[f"bundles/{name}/{file}"] for file in bundle.FILES} == {1}
+    reads = {file: far.reads[f"bundles/{name}/{file}"] for file in bundle.FILES}
+    assert reads == dict.fromkeys(bundle.FILES, 1) | {bundle.VOICE_FILE: 2}
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "started"])
@@ -317,7 +331,7 @@ async def test_a_voice_that_was_forgotten_elsewhere_leaves_no_copy_here(
     assert kept.exists()
     if is_asked:
         with pytest.raises(UnknownVoice):
-            on(far, node).find("a")
+            await find(on(far, node), "a")
     else:
         on(far, node).tidy()
     assert (kept.exists(), other.exists()) == (False, True)
@@ -330,7 +344,7 @@ async def test_a_voice_that_is_asked_for_while_it_is_first_published_keeps_its_c
 
     async def generate(request: Request) -> AsyncGenerator[Delta, None]:
         with pytest.raises(UnknownVoice):
-            here.find("a")
+            await find(here, "a")
         async for delta in engine_says(request):
             yield delta
 
@@ -402,10 +416,10 @@ async def test_an_unpublished_voice_is_unknown_and_a_forgotten_one_is_deleted(
     accepted = await node.accept(voice_bundle("a").path)
     await node.unpublish("a", forget=False)
     with pytest.raises(UnknownVoice):
-        node.find("a")
+        await find(node, "a")
     assert node.store.read(accepted.name).name == accepted.name
     await node.accept(voice_bundle("a").path)
-    async with aclosing(node.speak("Hello.", node.find("a").voice)) as chunks:
+    async with aclosing(await hello(node, "a")) as chunks:
         await anext(chunks)
         await node.unpublish("a", forget=True)
         assert sum([len(chunk.samples) async for chunk in chunks]) > 0, "it speaks to the end"
@@ -428,5 +442,5 @@ async def test_a_full_disk_leaves_the_old_voice_speaking(
     await node.accept(old.path)
     with pytest.raises(MachineError, match="No space left on device; free some space"):
         await node.accept(new.path)
-    assert node.find("a").bundle == old.name
+    assert (await find(node, "a")).bundle == old.name
     assert await say(node, "a") == 4096

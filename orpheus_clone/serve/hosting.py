@@ -1,0 +1,178 @@
+"""A session of another node's client, spoken here: the other end of `remote`.
+
+    asked ─▶ its stream ─▶ a task: OwnSeat ─▶ chunks ─▶ answered
+      └─ the other node is gone, or its client ─────▶ every task is cancelled
+
+What is said here is never carried on to a third node: whatever two of them think of who holds a
+voice, nothing runs in circles.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from orpheus_clone import layout
+from orpheus_clone.cluster.placement import Wanted
+from orpheus_clone.errors import DataError, OrpheusCloneError
+from orpheus_clone.serve import refusals, wire
+from orpheus_clone.serve.seats import Order, OwnSeat
+from orpheus_clone.serve.service import Service
+from orpheus_clone.serve.wire import Answered, Asked
+from orpheus_clone.store.pointer import Arm
+
+POLICY = 1008
+LONGEST_PATIENCE_S = 60.0
+_GONE = (WebSocketDisconnect, RuntimeError)
+"""What is raised where the other end hung up, or we did."""
+
+
+def routes(service: Service) -> APIRouter:
+    """The sockets between nodes; no client of ours uses them."""
+    router = APIRouter()
+
+    @router.websocket(wire.PATH)
+    async def session(
+        socket: WebSocket,
+        voice: str,
+        bundle: str | None = None,
+        arm: Arm = "current",
+        patience_s: Annotated[float, Query(ge=0, le=LONGEST_PATIENCE_S)] = 0.0,
+    ) -> None:
+        if not service.secret.accepts(socket.headers):
+            await refusals.deny(socket, refusals.answer(403, "this is for the fleet's own nodes"))
+            return
+        await socket.accept()
+        wanted = Wanted(voice, service.membership.me.pool, bundle)
+        with suppress(*_GONE):
+            await _host(service, socket, Order(wanted, arm, patience_s))
+
+    return router
+
+
+async def _host(service: Service, socket: WebSocket, order: Order) -> None:
+    """Serve the other node until it leaves."""
+    try:
+        _check(order.wanted)
+        seat = await OwnSeat.take(service, order)
+    except OrpheusCloneError as error:
+        await _tell(socket, Answered(error=wire.failure(error)))
+        await socket.close()
+        return
+    try:
+        await _tell(socket, Answered(bundle=seat.bundle))
+        await _Hosted(socket, seat, service.limits.contexts).run()
+    finally:
+        await seat.close()
+
+
+def _check(wanted: Wanted) -> None:
+    """DataError for a name that could lead anywhere."""
+    if wanted.bundle is None or layout.is_bundle_name(wanted.bundle, wanted.voice):
+        return
+    raise DataError(f"{wanted.bundle!r} is no bundle of {wanted.voice!r}")
+
+
+async def _tell(socket: WebSocket, answered: Answered) -> None:
+    await socket.send_text(answered.model_dump_json(exclude_defaults=True))
+
+
+class _Stream:
+    """A text that is said to us utterance by utterance; see `turns.Text`."""
+
+    def __init__(self, number: int, ask: Callable[[Answered], Awaitable[None]]) -> None:
+        self.number = number
+        self.room = asyncio.Semaphore(wire.WINDOW)
+        """Chunks that may be sent before the other node takes one."""
+        self.began = time.perf_counter()
+        self.is_over = False
+        self._ask = ask
+        self._said: asyncio.Queue[str | None] = asyncio.Queue()
+        self._is_first = self._has_more = True
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an utterance is to be spoken now, here or on its way."""
+        return self._has_more
+
+    async def next(self) -> str | None:
+        """The next utterance; None after the last."""
+        if not self._is_first:
+            await self._ask(Answered(stream=self.number, wanted=True))
+        self._is_first = False
+        utterance = await self._said.get()
+        self.is_over = utterance is None
+        return utterance
+
+    def follow(self, asked: Asked) -> None:
+        """What is asked of it; all but to be cancelled."""
+        if asked.say is not None:
+            self._has_more = asked.more
+            self._said.put_nowait(asked.say)
+        if asked.end:
+            self._said.put_nowait(None)
+        for _ in range(min(asked.took, wire.WINDOW)):
+            self.room.release()
+
+
+class _Hosted:
+    """A session that has its seat."""
+
+    def __init__(self, socket: WebSocket, seat: OwnSeat, most: int) -> None:
+        """`most` is how many streams it may have at a time."""
+        self._socket, self._seat, self._most = socket, seat, most
+        self._streams: dict[int, tuple[_Stream, asyncio.Task[None]]] = {}
+
+    async def run(self) -> None:
+        """Until the other node leaves."""
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                while (received := await self._socket.receive())["type"] == "websocket.receive":
+                    self._follow(wire.asked(received.get("text") or ""), tasks)
+            except DataError as error:
+                await self._socket.close(POLICY, str(error)[:100])
+            finally:
+                for _, task in self._streams.values():
+                    task.cancel()
+
+    def _follow(self, asked: Asked, tasks: asyncio.TaskGroup) -> None:
+        if asked.stream not in self._streams:
+            if asked.say is None:
+                return  # it ended while this was on its way
+            if len(self._streams) >= self._most:
+                raise DataError(f"more than {self._most} streams in one session")
+            stream = _Stream(asked.stream, partial(_tell, self._socket))
+            self._streams[stream.number] = (stream, tasks.create_task(self._speak(stream)))
+        stream, task = self._streams[asked.stream]
+        stream.follow(asked)
+        if asked.cancel:
+            del self._streams[asked.stream]
+            task.cancel()
+
+    async def _speak(self, stream: _Stream) -> None:
+        with suppress(*_GONE):
+            try:
+                await self._sound(stream)
+                ending = Answered(stream=stream.number, over=True)
+            except OrpheusCloneError as error:
+                ending = Answered(stream=stream.number, error=wire.failure(error))
+            self._streams.pop(stream.number, None)
+            await _tell(self._socket, ending)
+
+    async def _sound(self, stream: _Stream) -> None:
+        tokens = 0
+        async with aclosing(self._seat.sound(stream, lambda: stream.began)) as chunks:
+            async for chunk in chunks:
+                tokens += chunk.tokens
+                if len(chunk.samples) or chunk.finish is not None:
+                    await stream.room.acquire()
+                    await self._socket.send_bytes(
+                        wire.packed(stream.number, replace(chunk, tokens=tokens))
+                    )
+                    tokens = 0
