@@ -1,7 +1,7 @@
 """Base models by name: where their files come from, what they are, and their digests.
 
     name         files                                        codec                 licence
-    nano         made on this machine from a seed             in its codec/         Apache-2.0
+    nano         in the package; written out once             in its codec/         Apache-2.0
     orpheus-3b   canopylabs/orpheus-3b-0.1-ft (gated) or      snac_24khz (MIT)      Apache-2.0, and
                  the mirror unsloth/orpheus-3b-0.1-ft                               Llama 3.2's
     PATH         a directory with the same files              codec/ in it, or snac_24khz
@@ -69,7 +69,7 @@ NANO = Known(
     language="en",
     voices=nano.VOICES,
     tags=(),
-    about="a random stand-in that speaks noise: for trying and testing the pipeline on a CPU",
+    about="a stand-in that says some 200 words on a CPU: for learning, trying and testing",
 )
 KNOWN = {known.name: known for known in (NANO, ORPHEUS_3B)}
 
@@ -286,13 +286,13 @@ def _file_digest(file: Path) -> str:
 
 
 def _nano_path() -> Path:
-    return cache_dir() / f"nano-{nano.REVISION}"
+    return cache_dir() / f"nano-{nano.revision()}"
 
 
 def _nano_dir(say: Callable[[str], None]) -> Path:
     path = _nano_path()
     if not path.is_dir():
-        say("making the nano base model (once, a few seconds)")
+        say("writing the nano base model into the cache (once)")
         with layout.atomic_dir(path) as temporary:
             nano.make(temporary)
     return path

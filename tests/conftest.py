@@ -1,4 +1,4 @@
-"""What the whole session shares: an empty model cache, nano, a small corpus and a small run.
+"""What the whole session shares: a cache with a tiny nano, a small corpus and a small run.
 
 Nothing here reaches outside the machine or into the user's own cache.
 """
@@ -17,7 +17,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import bundle, layout, models, recipe
+from orpheus_clone import bundle, layout, models, nano, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
@@ -30,6 +30,7 @@ from orpheus_clone.recipe import Recipe
 from orpheus_clone.tokens import SAMPLE_RATE
 from orpheus_clone.train.metrics import Step
 from orpheus_clone.train.run import train
+from tests import tiny
 
 DATA_SAMPLES = Path(__file__).parents[1] / "data_samples"
 VOICE = "jack"
@@ -62,8 +63,10 @@ SMALL_RECIPE = recipe.load(
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty model cache for the session; subprocesses inherit it."""
+    """A model cache of the session's own, with a tiny nano in it; subprocesses inherit it."""
     cache = tmp_path_factory.mktemp("cache")
+    with layout.atomic_dir(cache / f"nano-{nano.revision()}") as in_its_place:
+        tiny.make(in_its_place)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORPHEUS_CLONE_CACHE", str(cache))
         patch.setenv("HF_HOME", str(cache / "hub"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 
-from orpheus_clone import layout, models, nano
+from orpheus_clone import models
 from orpheus_clone.errors import ArtifactError, RecipeError, TextError, TokenError
 from orpheus_clone.models import BaseModel
 
@@ -17,29 +17,6 @@ TAIL = [128009, 128260, 128261, 128257]
 @pytest.fixture
 def copy_of_base(base: BaseModel, tmp_path: Path) -> Path:
     return Path(shutil.copytree(base.path, tmp_path / "mine"))
-
-
-def test_nano_made_twice_is_the_same_to_the_byte(base: BaseModel, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    again.mkdir()
-    nano.make(again)
-    for file in sorted(path for path in base.path.rglob("*") if path.is_file()):
-        assert layout.sha256_file(again / file.relative_to(base.path)) == layout.sha256_file(file)
-    assert models.locate(str(again)).digest == base.digest
-    assert models.locate(str(again)).codec_digest == base.codec_digest
-
-
-def test_nano_is_made_once(base: BaseModel) -> None:
-    said: list[str] = []
-    assert models.locate("nano", said.append) == base
-    assert said == []
-    assert models.is_here(models.NANO)
-
-
-def test_nano_says_what_it_is(base: BaseModel) -> None:
-    assert base.is_random
-    assert base.voices == nano.VOICES
-    assert (base.name, base.language, base.tags) == ("nano", "en", ())
 
 
 def test_a_directory_with_the_same_files_is_the_same_base(

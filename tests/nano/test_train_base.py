@@ -204,7 +204,7 @@ def test_what_is_saved_becomes_a_base_model_that_says_the_same(
     TOKENIZER.save(str(tmp_path / "run" / "tokenizer.json"))
     out = tmp_path / "nano"
     out.mkdir()
-    nano.assemble(tmp_path / "run", out)
+    nano.assemble(tmp_path / "run", tmp_path / "run" / "codec", out)
     located = models.locate(str(out))
     assert (located.voices, located.is_random) == (nano.VOICES, False)
     whole: Any = AutoModelForCausalLM.from_pretrained(located.path, dtype=torch.float32)

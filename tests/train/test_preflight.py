@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from orpheus_clone import nano
 from orpheus_clone.bench.train import Alive, clips
 from orpheus_clone.errors import MachineError
 from orpheus_clone.models import BaseModel
@@ -18,9 +17,10 @@ from orpheus_clone.train.model import add_lora
 from orpheus_clone.train.optimizer import make_optimizer
 from orpheus_clone.train.pack import pack
 from orpheus_clone.train.preflight import Precision, estimate
+from tests import tiny
 
-DEEP: dict[str, Any] = nano.LLAMA | {"hidden_size": 48, "num_hidden_layers": 5}
-WIDE: dict[str, Any] = nano.LLAMA | {
+DEEP: dict[str, Any] = tiny.LLAMA | {"hidden_size": 48, "num_hidden_layers": 5}
+WIDE: dict[str, Any] = tiny.LLAMA | {
     "hidden_size": 96,
     "intermediate_size": 4096,
     "num_attention_heads": 6,
@@ -104,7 +104,7 @@ def free(monkeypatch: pytest.MonkeyPatch, count: float) -> None:
 def test_what_fits_passes(
     base: BaseModel, row: TrainingRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = nano.LLAMA
+    config = tiny.LLAMA
     need = estimate(config, Train(batch_size=1), "fp32", len(row.input_ids), on_gpu=False)
     free(monkeypatch, need.total)
     preflight.check(base, Train(batch_size=1), "fp32", [row])
@@ -116,7 +116,7 @@ def test_what_fits_passes(
 def test_what_does_not_fit_is_told_with_the_settings_that_do(
     base: BaseModel, row: TrainingRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = estimate(nano.LLAMA, Train(), "fp32", 4 * len(row.input_ids), on_gpu=False)
+    full = estimate(tiny.LLAMA, Train(), "fp32", 4 * len(row.input_ids), on_gpu=False)
     free(monkeypatch, full.total - 1)
     with pytest.raises(
         MachineError,
@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_told_with_the_settings_that_do(
     ):
         preflight.check(base, Train(), "fp32", [row])
     saved = Train(gradient_checkpointing=True)
-    small = estimate(nano.LLAMA, saved, "fp32", len(row.input_ids), on_gpu=False)
+    small = estimate(tiny.LLAMA, saved, "fp32", len(row.input_ids), on_gpu=False)
     free(monkeypatch, small.total)
     message = rf"gradient_checkpointing=true --set train\.row_tokens={len(row.input_ids)} it needs"
     with pytest.raises(MachineError, match=message):

@@ -1,26 +1,14 @@
-"""nano: a stand-in for Orpheus that runs on a laptop, made from a seed in a few seconds.
+"""A base like nano of random weights, very small: it speaks noise, and quickly.
 
-It has Orpheus's vocabulary, ids, prompts and file formats, and SNAC's strides, in random weights:
-what it says is noise. It is for trying the pipeline and testing it, never for judging Orpheus.
-
-    nano/
-      config.json model.safetensors       a Llama of 10 M parameters, 156 940 ids, tied embeddings
-      tokenizer.json                      one token a byte, Orpheus's control tokens at their ids
-      base.json                           what models.py should know about it
-      codec/config.json model.safetensors SNAC: strides 2,4,8,8, codebooks 3 x 4096 at 4,2,1
+Tests of everything but how nano speaks have it in nano's place in their cache (conftest.py).
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import tokens
+from orpheus_clone import nano, tokens
 
-REVISION = "random-2"
-"""Changes whenever the files that `make` writes change; part of the cache's path."""
-
-VOICES = ("ada", "ben", "cleo", "dov")
 SEED = 20_26
 
 LLAMA: dict[str, Any] = {
@@ -65,37 +53,13 @@ _CONTROL = {
 
 
 def make(out: Path) -> None:
-    """Write nano's files into the existing directory `out`; equal libraries, equal bytes."""
+    """Write its files into the existing directory `out`; equal libraries, equal bytes."""
     _write_llama(out)
     (out / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
-    facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": True}
+    facts = {"voices": nano.VOICES, "tags": [], "language": "en", "is_random": True}
     (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "codec").mkdir()
     _write_snac(out / "codec")
-
-
-def assemble(weights: Path, out: Path) -> None:
-    """Make trained weights a base model in the existing directory `out`.
-
-    `weights` holds what recipes/nano trains: config.json, tokenizer.json, codec/, and
-    base.safetensors, whose table has a row for each of its `ids` and one for all other ids.
-    """
-    from safetensors.torch import load_file, save
-
-    trained = load_file(weights / "base.safetensors")
-    table, ids = trained.pop("table.weight"), trained.pop("ids")
-    embedding = table[-1].repeat(tokens.VOCABULARY, 1)
-    embedding[ids] = table[:-1]
-    named = {f"model.{name.removeprefix('body.')}": value for name, value in trained.items()}
-    named["model.embed_tokens.weight"] = embedding
-    (out / "model.safetensors").write_bytes(save(named, metadata={"format": "pt"}))
-    for name in ("config.json", "tokenizer.json"):
-        shutil.copyfile(weights / name, out / name)
-    facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": False}
-    (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (out / "codec").mkdir()
-    for name in ("config.json", "model.safetensors"):
-        shutil.copyfile(weights / "codec" / name, out / "codec" / name)
 
 
 def tokenizer_json() -> str:
