@@ -36,7 +36,13 @@ def _cloned(service: Service, pointer: Pointer) -> dict[str, Any]:
         card = service.node.card(pointer)
     except ArtifactError as error:
         return listed(pointer) | {"error": str(error)}
-    return listed(pointer, card) | {"proof": proof_here(card, service.node.speaker.engine.info)}
+    proof = proof_here(card, service.node.speaker.engine.info)
+    return listed(pointer, card) | {"proof": proof, "gates": [_shown(gate) for gate in card.gates]}
+
+
+def _shown(gate: dict[str, Any]) -> dict[str, Any]:
+    """What was measured for a gate; the value is None where nothing could be."""
+    return {name: gate.get(name) for name in ("name", "value", "unit", "status")}
 
 
 def proof_here(card: VoiceCard, info: EngineInfo) -> str:

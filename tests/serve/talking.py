@@ -15,6 +15,7 @@ from orpheus_clone import tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
+from orpheus_clone.cluster.registry import Registry
 from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, EngineInfo, Request
@@ -24,6 +25,7 @@ from orpheus_clone.serve.limits import Limits
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
+from orpheus_clone.serve.tls import Tls
 from orpheus_clone.speech import Speaker
 from orpheus_clone.store import open_store
 from tests.serve.keyed import known
@@ -74,19 +76,23 @@ async def talking(
     limits: Limits | None = None,
     keys: tuple[str, ...] = (),
     secret: NodeSecret | None = None,
+    registry: Registry | None = None,
+    tls: Tls | None = None,
 ) -> AsyncGenerator[str, None]:
     """The address of the node, HOST:PORT."""
     with contextlib.closing(bind("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        me = NodeState(address, f"http://{address}", Pool(base.digest, base.language))
-        membership = Membership(MemoryRegistry(), me)
+        tls = tls or Tls()
+        url = f"{'https' if tls.cert else 'http'}://{address}"
+        me = NodeState(address, url, Pool(base.digest, base.language))
+        membership = Membership(registry or MemoryRegistry(), me)
         await membership.join()
         await membership.become_ready()
         node = Node(Speaker(engine, codec, base), open_store(str(folder / "store")), 1)
         known_keys = Keys([known(key, f"key{i}") for i, key in enumerate(keys)])
-        secret = secret or NodeSecret(None)
-        service = Service(node, membership, known_keys, secret, limits=limits or Limits())
-        async with answering(service, listening):
+        secret, limits = secret or NodeSecret(None), limits or Limits()
+        service = Service(node, membership, known_keys, secret, tls.connecting(), limits)
+        async with answering(service, listening, tls.listening()):
             yield address
         await membership.leave()
 
