@@ -18,7 +18,7 @@ else
 TORCH := torch==2.13.0
 endif
 
-.PHONY: install demo test check long soak fuzz clean
+.PHONY: install demo browser test check long soak fuzz clean
 
 install: $(READY)
 
@@ -35,9 +35,17 @@ $(READY): .ci/cpu.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/python recipes/demo.py demo
 
+# The page is tested in a Chromium: one that is installed, or Playwright's, or Debian's.
+browser: $(READY)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  command -v google-chrome >/dev/null || \
+	  $(BIN)/playwright install chromium-headless-shell || \
+	  { apt-get update -q && apt-get install -qy chromium; } || \
+	  { echo "Install a Chromium: the page is tested in it"; exit 1; }
+
 # Threads that spin while they wait make tests with several processes crawl on few cores.
 test: export OMP_WAIT_POLICY := passive
-test: $(READY)
+test: $(READY) browser
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
