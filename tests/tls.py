@@ -1,4 +1,4 @@
-"""A node behind a TLS terminator, as in production: some clients speak no plain WebSocket."""
+"""Certificates, and a node behind a TLS terminator: some clients speak no plain WebSocket."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 def terminated(url: str, certificate: Path) -> Iterator[str]:
     """The https URL of what `url` serves; `certificate` is written, for clients to trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_self_signed(certificate))
+    context.load_cert_chain(self_signed(certificate))
     parts = urlsplit(url)
     loop = asyncio.new_event_loop()
 
@@ -60,7 +60,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.wait_closed()
 
 
-def _self_signed(path: Path) -> Path:
+def self_signed(path: Path) -> Path:
     """Key and certificate of 127.0.0.1 in one PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

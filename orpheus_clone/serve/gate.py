@@ -20,6 +20,7 @@ from orpheus_clone import bundle
 from orpheus_clone.errors import Busy
 from orpheus_clone.serve import refusals
 from orpheus_clone.serve.auth import BETWEEN_NODES, SECRET_HEADER, Keys, NodeSecret, wanted_scope
+from orpheus_clone.serve.headers import SESSION
 from orpheus_clone.serve.keys import Scope as KeyScope
 from orpheus_clone.serve.metrics import Metrics
 
@@ -34,7 +35,7 @@ GONE_SECONDS = 1.0
 _BUNDLES = "/v1/voices/"
 _OURS = "x-orpheus-clone-"
 """How headers between nodes begin."""
-_CLIENTS = frozenset({"x-orpheus-clone-session"})
+_CLIENTS = frozenset({SESSION})
 """Those that a client may send too."""
 
 

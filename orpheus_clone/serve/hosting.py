@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from orpheus_clone import layout
 from orpheus_clone.cluster.placement import Wanted
 from orpheus_clone.errors import DataError, OrpheusCloneError
-from orpheus_clone.serve import refusals, wire
+from orpheus_clone.serve import logs, refusals, wire
 from orpheus_clone.serve.seats import Order, OwnSeat
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.wire import Answered, Asked
@@ -49,6 +49,7 @@ def routes(service: Service) -> APIRouter:
             await refusals.deny(socket, refusals.answer(403, "this is for the fleet's own nodes"))
             return
         await socket.accept()
+        logs.bind(voice=voice)
         wanted = Wanted(voice, service.membership.me.pool, bundle)
         with suppress(*_GONE):
             await _host(service, socket, Order(wanted, arm, patience_s))
