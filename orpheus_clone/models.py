@@ -88,6 +88,8 @@ class BaseModel:
     language: str
     voices: tuple[str, ...]
     tags: tuple[str, ...]
+    prompts: tuple[str, ...]
+    """What it can say, where that is not everything: epochs and voices are judged by it."""
     is_random: bool
     """Its weights were never trained, so nothing about how it speaks can be measured."""
     has_audio_head: bool
@@ -160,6 +162,7 @@ def optimise(base: BaseModel, out: Path) -> BaseModel:
             "source_digest": base.digest,
             "voices": base.voices,
             "tags": base.tags,
+            "prompts": base.prompts,
             "language": base.language,
             "is_random": base.is_random,
         }
@@ -233,6 +236,7 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
             "language": known.language,
             "voices": known.voices,
             "tags": known.tags,
+            "prompts": (),
             "is_random": False,
             "has_audio_head": False,
         }
@@ -242,6 +246,7 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
         "language": str(facts["language"]),
         "voices": tuple(facts["voices"]),
         "tags": tuple(facts["tags"]),
+        "prompts": tuple(facts.get("prompts", ())),
         "is_random": bool(facts["is_random"]),
         "has_audio_head": "source_digest" in facts,
     }

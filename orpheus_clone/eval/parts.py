@@ -94,9 +94,9 @@ class _Parts:
         """Every part but the one that is about another precision."""
         heldout = [clip.text for clip in self._asked.reference.clips]
         language = self._asked.reference.language
-        prompts = prompts_for(self._settings, language, heldout)
-        spoken = await self.spoken("prompts", prompts)
         base = self._speaker.base
+        prompts = prompts_for(self._settings, base, language, heldout)
+        spoken = await self.spoken("prompts", prompts)
         tags = base.tags if language == ENGLISH else ()
         words = ONE_WORD if language == ENGLISH else ()
         return Takes(

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from orpheus_clone.errors import RecipeError
+from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Eval
 
 ONE_WORD = ("Yes.", "No.", "Hello.", "Thanks.", "Okay.", "Tomorrow.", "Seven.", "Goodbye.")
@@ -28,11 +29,15 @@ def prompt_set(count: int) -> list[str]:
     return [lines[i % len(lines)] for i in range(count)]
 
 
-def prompts_for(settings: Eval, language: str, heldout: Sequence[str]) -> list[str]:
-    """As many as the recipe asks for: its own, or ours, or of a voice that speaks no English what
-    its speaker says in the held-out clips."""
+def prompts_for(
+    settings: Eval, base: BaseModel, language: str, heldout: Sequence[str]
+) -> list[str]:
+    """As many as the recipe asks for: its own, or what the base can say, or ours, or of a voice
+    that speaks no English what its speaker says in the held-out clips."""
     if settings.prompts_file is not None:
         lines = _own(Path(settings.prompts_file).expanduser())
+    elif base.prompts:
+        lines = list(base.prompts)
     elif language == ENGLISH:
         lines = _lines()
     else:

@@ -59,7 +59,7 @@ class Order:
         heard_by = [layout.versions(), self.judges.digests, self.engine, self.hardware]
         own = reference.read(self.run)
         heldout = [clip.text for clip in own.clips]
-        asked = [proof_digest(recipe), prompts_for(recipe.eval, own.language, heldout)]
+        asked = [proof_digest(recipe), prompts_for(recipe.eval, base, own.language, heldout)]
         beside = [other.stamp().adapter_digest for other in self.others]
         return layout.sha256_json([*about, *heard_by, *asked, *beside])
 

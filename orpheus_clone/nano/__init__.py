@@ -6,6 +6,7 @@ Orpheus. recipes/nano trains it; README.md is its model card.
 
     base/    base.safetensors, config.json, tokenizer.json     a Llama, a row for each id it uses
     codec/   model.safetensors, config.json                    a small SNAC
+    prompts.txt                                                sentences that it can say
 """
 
 import hashlib
@@ -53,11 +54,22 @@ def assemble(base: Path, codec: Path, out: Path) -> None:
     (out / "model.safetensors").write_bytes(save(named, metadata={"format": "pt"}))
     for name in ("config.json", "tokenizer.json"):
         shutil.copyfile(base / name, out / name)
-    facts = {"voices": VOICES, "tags": [], "language": "en", "is_random": False}
+    facts = {
+        "voices": VOICES,
+        "tags": [],
+        "language": "en",
+        "prompts": prompts(),
+        "is_random": False,
+    }
     (out / "base.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "codec").mkdir()
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(codec / name, out / "codec" / name)
+
+
+def prompts() -> list[str]:
+    """Sentences of its words, of which none is in its corpus or in what it is measured with."""
+    return (WEIGHTS / "prompts.txt").read_text(encoding="utf-8").splitlines()
 
 
 def _check(folder: Path) -> None:

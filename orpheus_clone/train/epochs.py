@@ -68,7 +68,7 @@ class Epochs:
         self._recipe, self._say = recipe, say
         self._settings = recipe.train.selection
         self._reference = reference.read(out)
-        self._prompts = prompt_set(self._settings.prompts, self._reference)
+        self._prompts = prompt_set(self._settings.prompts, base, self._reference)
         self._jury = call(recipe.judges) if is_heard(base, recipe) else None
         self._key = _key(self._prompts, recipe, base, self._jury) if self._jury else ""
         self._notes = self._jury.notes if self._jury else (_why_unheard(base),)

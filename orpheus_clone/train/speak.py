@@ -24,11 +24,14 @@ from orpheus_clone.tokens import SAMPLE_RATE
 Progress = Callable[[int, int], None]
 
 
-def prompt_set(count: int, reference: Reference) -> list[str]:
+def prompt_set(count: int, base: BaseModel, reference: Reference) -> list[str]:
     """The first `count` of the fixed prompts, in which short and long, question and number mix.
 
-    They are English; of a speaker of another language, what the held-out clips say.
+    They are English; of a speaker of another language, what the held-out clips say. A base that
+    cannot say everything brings its own.
     """
+    if base.prompts:
+        return list(base.prompts[:count])
     if reference.language != "en":
         return [clip.text for clip in reference.clips[:count]]
     text = (files("orpheus_clone.train") / "prompts.txt").read_text(encoding="utf-8")

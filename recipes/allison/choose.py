@@ -44,7 +44,7 @@ from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare.order import Order
 from orpheus_clone.prepare.run import prepare
-from orpheus_clone.recipe import Recipe
+from orpheus_clone.recipe import Recipe, Selection
 from orpheus_clone.speech import Speaker, Voice
 from orpheus_clone.tokens import SAMPLE_RATE
 from orpheus_clone.train import report
@@ -141,7 +141,7 @@ def judge(
     run: RunDir, base: BaseModel, settings: Recipe, epoch: int, voice: NDArray[np.float32]
 ) -> Verdict:
     """An epoch's adapter, spoken through and heard."""
-    texts = prompts()
+    texts = prompts(base)
     spoken = asyncio.run(speak(run.epochs / f"epoch-{epoch}", base, settings, texts))
     heard = [audit.words(samples) if len(samples) else "" for samples in spoken]
     likeness = [float(judges.speaker(samples) @ voice) for samples in spoken if _speaks(samples)]
@@ -167,12 +167,14 @@ async def speak(
         await engine.close()
 
 
-def prompts() -> list[str]:
-    """Sentences of eval's that train did not use, evenly drawn."""
+def prompts(base: BaseModel) -> list[str]:
+    """Sentences that train did not use, evenly drawn: eval's, or those that the base can say."""
     used, lines = (
         (files(f"orpheus_clone.{verb}") / "prompts.txt").read_text(encoding="utf-8").splitlines()
         for verb in ("train", "eval")
     )
+    if base.prompts:
+        used, lines = list(base.prompts[: Selection().prompts]), list(base.prompts)
     fresh = [line for line in lines if line not in used]
     return [fresh[i * len(fresh) // PROMPTS] for i in range(PROMPTS)]
 

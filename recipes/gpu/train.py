@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import nano, recipe
+from orpheus_clone import recipe
 from orpheus_clone.bench.random_base import ORPHEUS_3B
 from orpheus_clone.bench.train import CLIPS, ROUNDS, clips, compare, ratios, table
 from orpheus_clone.engine.base import hardware_name
@@ -26,7 +26,9 @@ from orpheus_clone.tokens import REAL_TIME_RATE
 from orpheus_clone.train.model import add_lora, pick_precision
 from orpheus_clone.train.preflight import estimate
 
-SHAPES = {"3b": ORPHEUS_3B, "tiny": nano.LLAMA}
+TINY = ORPHEUS_3B | {"dtype": "float32", "hidden_size": 64, "intermediate_size": 128}
+TINY |= {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32}
+SHAPES = {"3b": ORPHEUS_3B, "tiny": TINY}
 MINUTES = 30.0
 
 

@@ -1,6 +1,7 @@
 """The constructed run's parts: what is drawn, what is cut, and which epoch is called better."""
 
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -62,11 +63,14 @@ def test_a_share_of_the_recordings_is_cut_and_every_text_is_kept(
     assert lines == [f"{name}|Sentence {name}." for name in names]
 
 
-def test_the_prompts_are_none_that_train_uses() -> None:
+def test_the_prompts_are_none_that_train_uses(base: BaseModel) -> None:
     used = (files("orpheus_clone.train") / "prompts.txt").read_text(encoding="utf-8").splitlines()
-    prompts = choose.prompts()
+    prompts = choose.prompts(base)
     assert len(set(prompts)) == choose.PROMPTS
     assert not set(prompts) & set(used)
+    small = replace(base, prompts=tuple(f"Sentence {n}." for n in range(40)))
+    assert not set(choose.prompts(small)) & set(small.prompts[:12])
+    assert len(set(choose.prompts(small))) == choose.PROMPTS
 
 
 @pytest.mark.parametrize(

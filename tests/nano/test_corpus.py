@@ -14,7 +14,7 @@ import sentences
 import tokenise
 from tokenise import Spoken
 
-from orpheus_clone import silence, tokens
+from orpheus_clone import nano, silence, tokens
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from tests.conftest import DATA_SAMPLES
@@ -75,7 +75,9 @@ def test_what_nano_is_measured_with_is_over_the_words_and_not_in_the_corpus() ->
     asked = measure.rung(50)
     assert len(set(asked)) == 50
     assert {word for line in asked for word in sentences.words_of(line)} <= set(sentences.WORDS)
-    assert not set(asked) & {line.text for line in corpus.plan(1000, 1080)}
+    taught = {line.text for line in corpus.plan(1000, 1080)}
+    assert not set(asked) & taught
+    assert not set(nano.prompts()) & taught
 
 
 def test_a_staged_row_waits_as_a_stock_voice_does_and_is_whole_frames() -> None:

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def test_it_says_what_it_is(empty_cache: Path) -> None:
     assert base.voices == nano.VOICES
     assert (base.name, base.language, base.tags) == ("nano", "en", ())
     assert not base.is_random
+    assert base.prompts == tuple(nano.prompts())
 
 
 @pytest.mark.parametrize("hurt", ["base/base.safetensors", "codec/config.json"])
@@ -59,6 +61,15 @@ def test_damaged_weights_are_refused(
     (copy / hurt).unlink()
     with pytest.raises(ArtifactError, match="damaged or missing"):
         nano.make(tmp_path / "out")
+
+
+def test_its_prompts_are_of_its_own_words_and_not_what_it_is_measured_with() -> None:
+    recipes = Path(__file__).parents[2] / "recipes" / "nano"
+    words = set((recipes / "words.txt").read_text(encoding="utf-8").split())
+    measured_with = (recipes / "rung1.txt").read_text(encoding="utf-8").splitlines()
+    assert {word for line in nano.prompts() for word in re.findall("[a-z]+", line.lower())} <= words
+    assert len(nano.prompts()) == len(set(nano.prompts())) == 60
+    assert not set(nano.prompts()) & set(measured_with)
 
 
 def test_its_weights_are_small_enough_for_a_package() -> None:
