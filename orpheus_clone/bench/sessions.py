@@ -109,7 +109,8 @@ class Fleet:
     def heartbeat(self) -> None:
         """Every node says what it does, and every front hears it."""
         if len(self._fronts) > 1:  # one that has placed all there are knows
-            self.states = [self._said(state) for state in self.states]
+            warm = self._warm()
+            self.states = [self._said(state, warm[state.id]) for state in self.states]
         for front in self._fronts:
             front.see(self.states)
 
@@ -148,11 +149,20 @@ class Fleet:
             len(placed) / len(np.unique(self._voice_of)),
         )
 
-    def _said(self, state: NodeState) -> NodeState:
+    def _warm(self) -> dict[str, dict[str, int]]:
+        """For each node the bundles that it loads, whether or not it speaks them yet."""
+        warm: dict[str, dict[str, int]] = {state.id: {} for state in self.states}
+        for wanted in self._wanted:
+            for node in self._fronts[0].holders(wanted):
+                warm.setdefault(node.id, {})[f"{wanted.bundle}"] = 0
+        return warm
+
+    def _said(self, state: NodeState, warm: dict[str, int]) -> NodeState:
         spoken = self._voice_of[self._node_of == self._numbers[state.id]]
         voices, counts = np.unique(spoken, return_counts=True)
         names = [f"{self._wanted[voice].bundle}" for voice in voices]
-        load = Load(len(spoken), SLOTS, dict(zip(names, counts.tolist(), strict=True)))
+        resident = warm | dict(zip(names, counts.tolist(), strict=True))
+        load = Load(len(spoken), SLOTS, resident)
         return replace(state, beat=state.beat + 1, load=load)
 
     def _ask_again(self) -> _Array:

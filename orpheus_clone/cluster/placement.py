@@ -4,6 +4,9 @@
              (ring of its pool)     (or the next nodes)   ready and not suspected, below the cap,
                                                           with the adapter or a slot for it
 
+Nobody waits for an adapter to be loaded where another node has it: a replica that is new gets its
+first session once it says that it holds the bundle, and until then who held it before goes on.
+
 The cap is ceil(1.1 x (live sessions + 1) / ready nodes) of the pool, since the hash alone gives the
 node of a popular voice twice its share. There is always a node below it. The choice is written
 down once: a live session never moves, whoever joins, and one whose node is gone is placed anew.
@@ -58,6 +61,10 @@ class _Node:
             bundle is None or bundle in self.speaking or len(self.speaking) < self.state.load.slots
         )
 
+    def holds(self, bundle: str | None) -> bool:
+        """Whether it had the bundle in its engine when it last said so."""
+        return bundle in self.state.load.resident
+
 
 @dataclass
 class _Group:
@@ -71,6 +78,8 @@ class _Group:
     """On these."""
     spread: dict[str, list[_Node]] = field(default_factory=dict)
     """The replicas of the bundles that were asked for since the last heartbeat."""
+    held: frozenset[str] = frozenset()
+    """The bundles that some open node has in its engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +192,22 @@ class Placement:
         ]
         sessions = group.sessions - sum(node.sessions for node in barred)
         cap = self._cap(sessions, group.open - len(barred))
-        able = [
-            node
-            for node in self._replicas(group, wanted)
-            if node.takes(wanted.bundle, cap) and node.state.id not in without
-        ]
+
+        def takes(node: _Node) -> bool:
+            return node.takes(wanted.bundle, cap) and node.state.id not in without
+
+        able = [*filter(takes, self._replicas(group, wanted))]
+        if wanted.bundle in group.held:
+            warm = (n for n in self._in_order(group, wanted.voice) if n.holds(wanted.bundle))
+            able = (
+                [node for node in able if node.holds(wanted.bundle)]
+                or [*islice(filter(takes, warm), 1)]
+                or able
+            )
         if able:
             return min(able, key=_sessions)
-        for node in self._in_order(group, wanted.key(session_id)):
-            if node.takes(wanted.bundle, cap) and node.state.id not in without:
-                return node
+        for node in filter(takes, self._in_order(group, wanted.key(session_id))):
+            return node
         raise Busy(f"all nodes that could speak {wanted.voice!r} are taken; try again later")
 
     def _in_order(self, group: _Group, key: str) -> Iterator[_Node]:
@@ -234,7 +249,9 @@ class Placement:
         for node in nodes:
             demand.update(node.speaking)
         last.replicas.observe(demand, len(takes))
-        return _Group(ring, last.replicas, len(takes), sum(node.sessions for node in takes))
+        held = frozenset(bundle for node in takes for bundle in node.state.load.resident)
+        sessions = sum(node.sessions for node in takes)
+        return _Group(ring, last.replicas, len(takes), sessions, held=held)
 
 
 def _sessions(node: _Node) -> int:

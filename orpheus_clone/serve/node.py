@@ -8,7 +8,7 @@ means it. Voices that the store knows already are loaded when somebody first ask
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -212,6 +212,11 @@ class Node:
                 meter.came(chunk.tokens, is_end=chunk.finish is not None)
                 yield chunk
                 meter.taken()
+
+    async def warm(self, name: str, keep: Collection[str]) -> None:
+        """Have a bundle ready to speak, if it is not and none of `keep` has to make room for it."""
+        if self._slots.has_room_for(name, keep):
+            await self._probe(await self.ask(self._checked, name))
 
     def is_alive(self) -> bool:
         """Whether the engine lives."""

@@ -45,6 +45,7 @@ from orpheus_clone.serve.server import (
 )
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.tls import Tls
+from orpheus_clone.serve.warming import warming
 from orpheus_clone.serve.warmup import measure
 from orpheus_clone.speech import Speaker, Voice
 from orpheus_clone.store import open_store
@@ -130,7 +131,7 @@ async def serve(
                 service = Service(node, membership, keys, secret, trust)
                 steps = _steps(service, lambda: ready(url), settings.drain_seconds)
                 server = Server(_config(service, certificate), steps)
-                async with _watched(engine, server):
+                async with _watched(engine, server), warming(node, membership):
                     await server.serve(sockets=[listening])
             if not engine.is_alive():
                 raise EngineDead("the engine's process is gone, and the node with it; start it")

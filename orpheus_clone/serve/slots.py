@@ -10,7 +10,7 @@ engine would hold what nobody counts.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import Engine
@@ -34,6 +34,12 @@ class Slots:
     def resident(self) -> Mapping[str, int]:
         """The adapters in the engine, and how many use each now."""
         return {name: self._users[name] for name in self._resident}
+
+    def has_room_for(self, name: str, keep: Collection[str]) -> bool:
+        """Whether an adapter that is not resident could be, and none of `keep` made room for it."""
+        if name in self._resident:
+            return False
+        return len(self._resident) < self._most or self._next_to_go() not in {None, *keep}
 
     @contextlib.asynccontextmanager
     async def use(self, adapter: Adapter | None) -> AsyncGenerator[None, None]:
@@ -72,10 +78,14 @@ class Slots:
                 await self._engine.load(adapter)
             self._resident[adapter.name] = adapter
 
+    def _next_to_go(self) -> str | None:
+        """The one that has been idle longest."""
+        return next((name for name in self._resident if not self._users[name]), None)
+
     async def _make_room(self) -> None:
         if len(self._resident) < self._most:
             return
-        idle = next((name for name in self._resident if not self._users[name]), None)
+        idle = self._next_to_go()
         if idle is None:
             raise Busy(f"all {self._most} adapter slots are speaking; try again later")
         adapter = self._resident.pop(idle)

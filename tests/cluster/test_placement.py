@@ -90,6 +90,28 @@ def test_who_has_no_slot_left_takes_only_the_voices_that_it_speaks() -> None:
     assert seeing(*changed(idle_makes_room)).place(JACK, "s").id == ORDER[0]
 
 
+def test_until_the_owner_holds_a_voice_who_holds_it_goes_on_and_nobody_waits() -> None:
+    before = with_load(by_id(ORDER[3]), 10, jack=1)
+    assert seeing(*changed(before)).place(JACK, "s").id == ORDER[3]
+    owner = with_load(by_id(ORDER[0]), 10, jack=0)
+    assert seeing(*changed(before, owner)).place(JACK, "s").id == ORDER[0]
+
+
+@pytest.mark.parametrize("sessions", [12, 11])
+def test_who_holds_a_voice_and_can_take_no_more_leaves_it_to_who_does_not(sessions: int) -> None:
+    at_cap = with_load(by_id(ORDER[3]), sessions, jack=1)
+    takes = ORDER[0] if sessions == 12 else ORDER[3]
+    assert seeing(*changed(at_cap)).place(JACK, "s").id == takes
+    draining = replace(at_cap, phase=Phase.DRAINING)
+    assert seeing(*changed(draining)).place(JACK, "s").id == ORDER[0]
+
+
+def test_where_the_owner_can_take_none_and_nobody_holds_it_the_next_does() -> None:
+    full = with_load(by_id(ORDER[0]), 12)
+    holder = with_load(by_id(ORDER[3]), 12, jack=1)
+    assert seeing(*changed(full, holder)).place(JACK, "s").id == ORDER[1]
+
+
 def test_a_slot_is_free_again_when_the_last_session_of_its_voice_ends() -> None:
     placement = seeing(with_load(node("one"), 0, slots=1))
     eva = Wanted("eva", POOL, "eva@1")
@@ -336,7 +358,8 @@ class Fleet(RuleBasedStateMachine):
     def say_all(self, name: str) -> None:
         speaking = Counter(wanted.bundle for wanted, at in self.where.values() if at == name)
         there = self.nodes[name]
-        resident = {bundle: n for bundle, n in speaking.items() if bundle is not None}
+        kept = dict.fromkeys(there.load.resident, 0)
+        resident = kept | {bundle: n for bundle, n in speaking.items() if bundle is not None}
         load = Load(speaking.total(), there.load.slots, resident)
         self.nodes[name] = replace(there, beat=there.beat + 2, load=load)
         self.look()

@@ -117,3 +117,15 @@ async def test_one_that_does_not_load_takes_no_slot(slots: Slots, engine: Loader
             await used(slots, "broken")
     await used(slots, "a", "b")
     assert slots.resident == {"a": 0, "b": 0}
+
+
+async def test_one_that_is_brought_sends_nothing_away_that_is_wanted_or_in_use(
+    slots: Slots,
+) -> None:
+    assert slots.has_room_for("a", ())
+    await used(slots, "a", "b")
+    assert not slots.has_room_for("a", ()), "it is there"
+    assert slots.has_room_for("c", {"b"})
+    assert not slots.has_room_for("c", {"a"})
+    async with slots.use(adapter("a")), slots.use(adapter("b")):
+        assert not slots.has_room_for("c", ())
