@@ -14,6 +14,7 @@ import re
 from bisect import bisect_right
 from collections import deque
 from itertools import accumulate
+from typing import Self
 
 from sentencex import segment
 
@@ -52,7 +53,7 @@ class Script:
         self._news = asyncio.Event()
 
     @classmethod
-    def of(cls, text: str, language: str = "en") -> "Script":
+    def of(cls, text: str, language: str = "en") -> Self:
         """A text that is all there."""
         script = cls(language)
         script.write(text)
