@@ -8,9 +8,10 @@ Nobody waits for an adapter to be loaded where another node has it: a replica th
 first session once it says that it holds the bundle, and until then who held it before goes on.
 
 The cap is ceil(1.1 x (live sessions + 1) / ready nodes) of the pool, since the hash alone gives the
-node of a popular voice twice its share. There is always a node below it. The choice is written
-down once: a live session never moves, whoever joins, and one whose node is gone is placed anew.
-Nobody is asked: all this is of the last heartbeats and of what was placed here since.
+node of a popular voice twice its share; and at least `LEAST_SESSIONS`, which are not worth a second
+adapter. There is always a node below it. The choice is written down once: a live session never
+moves, whoever joins, and one whose node is gone is placed anew. Nobody is asked: all this is of the
+last heartbeats and of what was placed here since.
 """
 
 import time
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from orpheus_clone.cluster.replicas import Replicas
+from orpheus_clone.cluster.replicas import LEAST_SESSIONS, Replicas
 from orpheus_clone.cluster.ring import Ring
 from orpheus_clone.cluster.state import NodeState, Phase, Pool
 from orpheus_clone.errors import Busy, NodeError
@@ -178,7 +179,9 @@ class Placement:
         return 0 if group is None else self._cap(group.sessions, group.open)
 
     def _cap(self, sessions: int, nodes: int) -> int:
-        return -(-self.cap_percent * (sessions + 1) // (100 * nodes)) if nodes else 0
+        if not nodes:
+            return 0
+        return max(LEAST_SESSIONS, -(-self.cap_percent * (sessions + 1) // (100 * nodes)))
 
     def _choose(self, wanted: Wanted, session_id: str, without: Collection[str]) -> _Node:
         group = self._groups.get(wanted.pool)

@@ -215,27 +215,34 @@ def test_a_node_that_broke_a_connection_gets_no_more_until_it_has_said_twice_tha
 
 def test_a_session_is_counted_until_its_node_has_surely_reported_it() -> None:
     assert BEATS_UNTIL_REPORTED == 2
-    one = node("one")
+    one = node("one", load=Load(10, 8))
     placement = seeing(one)
     placement.place(JACK, "s")
     caps = [placement.cap(POOL)]
-    for beat, reported in ((0, 0), (1, 0), (3, 1), (2, 1)):
+    for beat, reported in ((0, 10), (1, 10), (3, 11), (2, 11)):
         placement.see([replace(one, beat=beat, load=Load(reported, 8))])
         caps.append(placement.cap(POOL))
-    assert caps == [3] * 5
+    assert caps == [14] * 5
     placement.end("s")
-    assert placement.cap(POOL) == 3  # it is the node's now to take back
-    placement.see([replace(one, beat=4, load=Load(0, 8))])
-    assert placement.cap(POOL) == 2
+    assert placement.cap(POOL) == 14  # it is the node's now to take back
+    placement.see([replace(one, beat=4, load=Load(10, 8))])
+    assert placement.cap(POOL) == 13
 
 
 def test_a_session_that_ends_is_counted_no_more_and_may_end_twice() -> None:
-    placement = seeing(node("one"))
+    placement = seeing(node("one", load=Load(10, 8)))
     placement.place(JACK, "s")
+    assert placement.cap(POOL) == 14
     placement.end("s")
     placement.end("s")
     placement.end("never was")
-    assert placement.cap(POOL) == 2
+    assert placement.cap(POOL) == 13
+
+
+def test_few_sessions_are_not_worth_a_second_node() -> None:
+    placement = seeing(*(node(f"node-{i}") for i in range(8)))
+    assert [placement.place(JACK, f"s{i}").id for i in range(4)] == [ORDER[0]] * 4
+    assert placement.place(JACK, "s4").id == ORDER[1]
 
 
 def test_both_sides_of_a_canary_are_spoken_by_the_same_node() -> None:
@@ -381,7 +388,8 @@ class Fleet(RuleBasedStateMachine):
         assert found.phase is Phase.READY
         assert found.pool == wanted.pool
         assert loads[found.id] < cap
-        assert cap == -(-110 * (sum(loads[n.id] for n in ready) + 1) // (100 * len(ready)))
+        share = -(-110 * (sum(loads[n.id] for n in ready) + 1) // (100 * len(ready)))
+        assert cap == max(4, share)
         self.where[session] = (wanted, found.id)
         speaking = {w.bundle for w, at in self.where.values() if at == found.id} - {None}
         assert len(speaking) <= found.load.slots
