@@ -134,7 +134,7 @@ async def serve(
                 async with _watched(engine, server), warming(node, membership):
                     await server.serve(sockets=[listening])
             if not engine.is_alive():
-                raise EngineDead("the engine's process is gone, and the node with it; start it")
+                raise EngineDead("the engine's process is gone, and the node with it; start it again")
         finally:
             await engine.close()
 

@@ -7,6 +7,7 @@ A machine that is too slow for one is found out in a second; 64 streams take som
 
 import asyncio
 import statistics
+from collections.abc import Callable
 from contextlib import aclosing
 
 from orpheus_clone.serve.admission import Admission
@@ -22,7 +23,8 @@ async def measure(speaker: Speaker, admission: Admission) -> None:
     """Tell `admission` what this machine can do, where it wants to know."""
     promise, streams = admission.promise, 1
     while not promise.admits_all and streams <= (promise.max_streams or 1):
-        rates = await asyncio.gather(*(_rate(speaker, streams) for _ in range(streams)))
+        spoken = (_rate(speaker, streams, admission.clock) for _ in range(streams))
+        rates = await asyncio.gather(*spoken)
         known = [rate for rate in rates if rate is not None]
         if not known:
             return
@@ -33,10 +35,10 @@ async def measure(speaker: Speaker, admission: Admission) -> None:
         streams *= 2
 
 
-async def _rate(speaker: Speaker, streams: int) -> float | None:
+async def _rate(speaker: Speaker, streams: int, clock: Callable[[], float]) -> float | None:
     """Tokens a second of one of so many streams; None if it says too little to tell."""
     found: list[float] = []
-    meter = Meter(lambda: streams, lambda _, rate: found.append(rate))
+    meter = Meter(lambda: streams, lambda _, rate: found.append(rate), clock)
     spoken = speaker.speak(TEXT, Voice(speaker.base.voices[0]), max_seconds=SECONDS)
     async with aclosing(spoken) as chunks:
         async for chunk in chunks:

@@ -84,17 +84,13 @@ def test_a_signal_lets_the_sentence_of_a_stored_voice_be_spoken_and_ends_with_0(
             blocks = answer.iter_raw()
             sound = next(blocks)
             node.process.send_signal(number)
-            eventually(lambda: refuses(node.url), 5, "no new request is taken")
+            eventually(lambda: node.get("/readyz").status_code == 503, 5, "it is not ready")
+            refused = node.speak("Hello.", "jack")
+            assert (refused.status_code, refused.json()["error"]["type"]) == (503, "Busy")
+            assert refused.headers["retry-after"] == "1"
+            assert node.get("/livez").status_code == 200
             sound += b"".join(blocks)
         assert frames_of(sound) == 23
         assert node.process.wait(30) == 0
         all_end(processes, 2)
         assert "Traceback" not in node.log.read_text(encoding="utf-8")
-
-
-def refuses(url: str) -> bool:
-    try:
-        httpx.get(f"{url}/livez", timeout=5)
-    except httpx.HTTPError:
-        return True
-    return False

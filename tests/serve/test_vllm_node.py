@@ -1,12 +1,14 @@
-"""A node with the vLLM engine whose processes are killed: it says so, and nothing is left."""
+"""A node with the vLLM engine whose processes are killed: it says so, ends, and leaves nothing."""
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
-from tests.nodes import RunningNode, all_end, descendants, is_running, name_of, running
+from tests.nodes import RunningNode, all_end, descendants, name_of, running
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.vllm
@@ -21,7 +23,7 @@ def kill(process: int) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_when_the_engine_is_killed_the_node_is_not_ready_and_reaps_what_is_left(
+def test_when_the_engine_is_killed_who_is_heard_is_told_and_the_node_ends_for_a_supervisor(
     own_cache: Path, tmp_path: Path
 ) -> None:
     with running(tmp_path, engine="vllm") as node:
@@ -29,18 +31,21 @@ def test_when_the_engine_is_killed_the_node_is_not_ready_and_reaps_what_is_left(
         cores = [process for process in processes if "EngineCore" in name_of(process)]
         assert len(cores) == 1
         assert node.get("/readyz").status_code == 200
-        assert node.speak("Hello.", "ada", response_format="ogg").status_code == 400
-        kill(cores[0])
-        eventually(lambda: node.get("/readyz").status_code == 503, 10, "the node is not ready")
-        assert "restart this node" in node.get("/livez").json()["error"]["message"]
-        answer = node.speak("Hello.", "ada")
-        assert answer.status_code == 503
-        assert answer.json()["error"]["type"] == "EngineDead"
-        assert "restart this node" in answer.json()["error"]["message"]
-        assert answer.headers["retry-after"]
+        with connect(f"ws{node.url[4:]}/v1/text-to-speech/ada/stream-input") as client:
+            client.send(json.dumps({"text": "Hello. " * 50, "flush": True}))
+            assert json.loads(client.recv(30))["audio"]
+            kill(cores[0])
+            eventually(lambda: node.get("/readyz").status_code == 503, 10, "it is not ready")
+            assert "restart this node" in node.get("/livez").json()["error"]["message"]
+            answer = node.speak("Hello.", "ada")
+            assert (answer.status_code, answer.json()["error"]["type"]) == (503, "EngineDead")
+            assert "restart this node" in answer.json()["error"]["message"]
+            assert answer.headers["retry-after"]
+            heard = [json.loads(message) for message in client]  # until it is closed
+            assert "restart this node" in heard[-1]["error"]
+        assert node.process.wait(20) == 6
+        assert "the node with it; start it again" in node.log.read_text(encoding="utf-8")
         all_end(processes, 10)
-        assert node.stop() == 0
-        assert not any(map(is_running, processes))
 
 
 @pytest.mark.timeout(240)
