@@ -77,7 +77,14 @@ def test_each_key_opens_the_node(keyed: RunningNode, key: str) -> None:
     assert keyed.get("/v1/models", authorization=f"bearer  {key}").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_of_every_route_that_is_described_it_is_known_what_it_wants(keyed: RunningNode) -> None:
+    described = keyed.get("/openapi.json").json()["paths"]
+    for path in (path for path in described if path.startswith("/v1/")):
+        scope = wanted_scope("GET", path.format(voice="jack", name="jack@0", did="promote"))
+        assert scope is not Scope.OPERATE or path == "/v1/nodes", path
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz", "/metrics"])
 def test_health_and_metrics_need_no_key(keyed: RunningNode, path: str) -> None:
     assert keyed.get(path).status_code == 200
 

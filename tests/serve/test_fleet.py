@@ -32,6 +32,20 @@ async def test_a_node_tells_of_itself_and_of_who_speaks_the_published_voices(
     assert (node["silent_s"] >= 0, "incarnation" in node) == (True, False)
 
 
+async def test_the_figures_tell_what_a_node_is_and_does(
+    codec: Codec, base: BaseModel, tmp_path: Path
+) -> None:
+    engine = Talker()
+    async with talking(engine, codec, base, tmp_path) as address, httpx.AsyncClient() as http:
+        said = (await http.get(f"http://{address}/metrics")).text
+        engine.lives = False
+        dead = (await http.get(f"http://{address}/metrics")).text
+    assert f'base="{base.name}",engine="fake",hardware="CPU (none)",precision="fp32"' in said
+    assert "orpheus_clone_ready 1.0" in said
+    assert "orpheus_clone_ready 0.0" in dead
+    assert "orpheus_clone_adapter_slots 1.0" in said
+
+
 class Clouded(Store):
     """A store that counts how often it is asked, and may be away."""
 
