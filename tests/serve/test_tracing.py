@@ -1,5 +1,6 @@
 """A session's trace: one id over all nodes, and spans where somebody is named to send them to."""
 
+import logging
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve import tracing
@@ -32,18 +34,22 @@ class Collector:
         self.requests: list[ExportTraceServiceRequest] = []
         self.url = ""
 
-    @property
-    def spans(self) -> dict[str, Span]:
-        """By name; one of each is expected."""
+    def named(self, name: str) -> list[Span]:
+        """The spans of that name, the first that began first."""
         found = [
             span
             for request in self.requests
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
+            if span.name == name
         ]
-        assert len({span.name for span in found}) == len(found)
-        return {span.name: span for span in found}
+        return sorted(found, key=lambda span: span.start_time_unix_nano)
+
+    def only(self, name: str) -> Span:
+        """The one span of that name."""
+        (span,) = self.named(name)
+        return span
 
     @property
     def resource(self) -> dict[str, str]:
@@ -125,7 +131,7 @@ async def test_spans_hang_on_the_clients_and_the_next_nodes_hang_on_ours(
 ) -> None:
     with tracing.exporting("node-a"):
         told = await ask(**CLIENTS)
-    session, carry = collector.spans["session"], collector.spans["carry"]
+    session, carry = collector.only("session"), collector.only("carry")
     assert (session.trace_id.hex(), session.parent_span_id.hex()) == (TRACE, PARENT_SPAN)
     assert (carry.trace_id.hex(), carry.parent_span_id) == (TRACE, session.span_id)
     assert [(a.key, a.value.string_value) for a in carry.attributes] == [("node", "node-b")]
@@ -141,7 +147,7 @@ async def test_the_environment_names_the_service(
     with tracing.exporting("node-a"):
         await ask()
     assert collector.resource["service.name"] == "voices"
-    assert collector.spans["session"].parent_span_id == b""
+    assert collector.only("session").parent_span_id == b""
 
 
 async def test_a_session_of_a_node_has_its_first_audio_in_its_trace(
@@ -154,11 +160,36 @@ async def test_a_session_of_a_node_has_its_first_audio_in_its_trace(
             httpx.AsyncClient(base_url=f"http://{address}") as http,
         ):
             (await http.post("/v1/audio/speech", json=body, headers=CLIENTS)).raise_for_status()
-    spans = collector.spans
-    assert spans.keys() >= {"session", "placement", "first audio"}
-    assert {span.trace_id.hex() for span in spans.values()} == {TRACE}
-    first, session = spans["first audio"], spans["session"]
+    session, placement, first = map(collector.only, ("session", "placement", "first audio"))
+    assert {span.trace_id.hex() for span in (session, placement, first)} == {TRACE}
+    assert placement.parent_span_id == first.parent_span_id == session.span_id
     assert session.start_time_unix_nano <= first.start_time_unix_nano < first.end_time_unix_nano
+
+
+async def test_a_session_that_is_carried_is_one_trace_over_both_nodes(
+    collector: Collector,
+    codec: Codec,
+    base: BaseModel,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    body = {"model": "nano", "input": "Hello.", "voice": "ada", "response_format": "pcm"}
+    lives, dead, registry = Talker(), Talker(), MemoryRegistry()
+    dead.lives = False
+    with tracing.exporting("both"):
+        async with (
+            talking(lives, codec, base, tmp_path, registry=registry),
+            talking(dead, codec, base, tmp_path, registry=registry) as address,
+            httpx.AsyncClient(base_url=f"http://{address}") as http,
+        ):
+            (await http.post("/v1/audio/speech", json=body, headers=CLIENTS)).raise_for_status()
+    asked, spoke = collector.named("session")
+    carry, first = collector.only("carry"), collector.only("first audio")
+    assert {span.trace_id.hex() for span in (asked, spoke, carry, first)} == {TRACE}
+    assert spoke.parent_span_id == carry.span_id
+    assert first.parent_span_id == spoke.span_id
+    assert "socket /v1/nodes/session: accepted" in caplog.text
 
 
 def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_it() -> None:
