@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from starlette.types import Message, Receive, Scope, Send
 
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.serve import gate
@@ -111,6 +112,31 @@ async def test_a_session_is_its_keys_until_the_answer_has_ended() -> None:
     (second,) = meanwhile
     assert (second.status_code, second.headers["retry-after"]) == (429, "2")
     assert (await ask(keys, headers=headers)).status_code == 200
+
+
+async def test_a_socket_beyond_its_keys_limits_is_refused_before_it_is_accepted() -> None:
+    key = known("right", sessions=1)
+    keys, sent = Keys([key]), list[Message]()
+    given = [(b"xi-api-key", b"right")]
+    scope = {"type": "websocket", "path": "/v1/text-to-speech/ada/stream-input", "headers": given}
+
+    async def receive() -> Message:
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def speak(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+    gate = Gate(speak, keys, NO_SECRET, Metrics())
+    with keys.session(key):
+        await gate(scope, receive, send)
+    assert (sent[0]["type"], sent[0]["status"]) == ("websocket.http.response.start", 429)
+    assert (b"retry-after", b"2") in sent[0]["headers"]
+    sent.clear()
+    await gate(scope, receive, send)
+    assert sent == [{"type": "websocket.accept"}]
 
 
 async def ask(
