@@ -43,6 +43,7 @@ from orpheus_clone.tokens import FRAME, FRAME_SAMPLES
 VOICE = "bench"
 TEXT = "This sentence is spoken by an engine that costs nothing, at a pace that was set. "
 SLOTS = 4
+STOP_SECONDS = 10
 FILES = 8_192
 """Sockets are files, and a shell often allows 1024."""
 
@@ -78,7 +79,8 @@ def nodes(count: int, pace: Pace) -> Iterator[Served]:
             yield Served(here.recv(), process.pid or 0)
         finally:
             here.close()
-            process.join()
+            process.join(STOP_SECONDS)
+            process.kill()
 
 
 def allow_many_files() -> None:

@@ -57,7 +57,7 @@ class Fleet:
         is_telling = engine == "telling"
         return running(
             folder,
-            *("--allow-unproven", "--max-adapters", str(SLOTS), *where),
+            *("--allow-unproven", "--admit-all", "--max-adapters", str(SLOTS), *where),
             engine="auto" if is_telling else engine,
             store=self.store,
             program=("-m", "tests.fleet.telling" if is_telling else "orpheus_clone"),
