@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import RecipeError
 from orpheus_clone.models import BaseModel
@@ -115,11 +116,18 @@ KEY, WRONG, SECRET, TEXT = (
 async def test_no_line_holds_a_key_the_secret_or_what_is_spoken(
     codec: Codec, base: BaseModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever a library would like to tell."""
+    """Whatever a library would like to tell; the node that is asked carries each session on."""
     caplog.set_level(logging.DEBUG)
-    secret = NodeSecret(SECRET)
+    lives, dead = Talker(), Talker()
+    dead.lives = False
+    fleet: dict[str, Any] = {
+        "keys": (KEY,),
+        "secret": NodeSecret(SECRET),
+        "registry": MemoryRegistry(),
+    }
     async with (
-        talking(Talker(), codec, base, tmp_path, keys=(KEY,), secret=secret) as address,
+        talking(lives, codec, base, tmp_path, **fleet),
+        talking(dead, codec, base, tmp_path, **fleet) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as http,
     ):
         shown: list[dict[str, str]] = [
@@ -134,7 +142,9 @@ async def test_no_line_holds_a_key_the_secret_or_what_is_spoken(
         assert [answer.status_code for answer in answers] == [200, 401, 401, 200, 401]
         for headers in shown:
             await over_a_socket(address, headers)
+    assert len(lives.requests) == 4
     assert "POST /v1/audio/speech: 200" in caplog.text
+    assert "socket /v1/nodes/session: accepted" in caplog.text
     assert "socket /v1/text-to-speech/ada/stream-input: 401" in caplog.text
     for never in (KEY, WRONG, SECRET, TEXT):
         assert never not in caplog.text
