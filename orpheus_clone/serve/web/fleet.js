@@ -2,8 +2,8 @@
 //
 //           (node a) 2 sessions; around it, how much of its slots is taken
 //          ↗   ↑
-//      jack   mary      an arrow leads to each node that speaks the voice: dashed where it is not
-//        ⇢     |        loaded yet; stock voices speak on every node
+//      jack   mary      an arrow leads to each node that speaks the voice, dashed where it is not
+//        ⇢     |        loaded yet; of many voices, and of stock voices, only the chosen one's
 //           (node b)
 
 import { ask } from "./node.js";
@@ -11,11 +11,11 @@ import { drawn, made } from "./svg.js";
 
 const ASK_MS = 2000;
 const SIZE = 400;
-const [CENTRE, RING, INNER] = [SIZE / 2, 136, 78];
-const TOP = -14;
-const BOTTOM_OF_ONE = 366;
+const [CENTRE, RING] = [SIZE / 2, 142];
+const [TOP, BOTTOM, BOTTOM_OF_ONE] = [-12, 406, 360];
+const ROW = 28;
+const MOST_VOICES = 8;
 const NAMED_NODES = 12;
-const NAMED_VOICES = 10;
 const SILENT_S = 3;
 
 /** The node that speaks for this page now; null if none does. */
@@ -25,9 +25,14 @@ let last = null;
 /** Whether only another key helps: until there is one, nothing is asked. */
 let isRefused = false;
 
-/** Mark the node that speaks (its id or null), and the voice that is chosen. */
-export function mark(node, voice) {
+/** Mark the node that speaks; null where none does. */
+export function markSpeaking(node) {
   speaking = node;
+  if (last) show(last);
+}
+
+/** Mark the voice that is chosen; null where there is none. */
+export function markChosen(voice) {
   chosen = voice;
   if (last) show(last);
 }
@@ -58,7 +63,7 @@ export async function update() {
 function show(fleet) {
   const ring = document.getElementById("ring");
   ring.removeAttribute("hidden");
-  const bottom = fleet.nodes.length === 1 ? BOTTOM_OF_ONE : SIZE;
+  const bottom = fleet.nodes.length === 1 ? BOTTOM_OF_ONE : BOTTOM;
   ring.setAttribute("viewBox", `0 ${TOP} ${SIZE} ${bottom - TOP}`);
   ring.replaceChildren(...picture(fleet));
   document.getElementById("fleet-table").replaceChildren(table(fleet));
@@ -73,13 +78,13 @@ function say(text) {
 
 function picture({ node: here, nodes, owners }) {
   const places = new Map(nodes.map((node, i) => [node.id, around(RING, turn(i, nodes.length))]));
-  const radius = nodes.length <= 8 ? 30 : nodes.length <= 16 ? 18 : 9;
-  const voices = voicePlaces(nodes, owners);
+  const radius = nodes.length <= 8 ? 26 : nodes.length <= 16 ? 18 : 9;
+  const voices = voicePlaces(owners);
   return [
     arrowhead(),
     drawn("circle", { class: "track", cx: CENTRE, cy: CENTRE, r: RING }),
-    ...voices.flatMap((voice) => arrows(voice, nodes, owners, places, radius)),
-    ...voices.map((voice) => voiceMark(voice, voices.length)),
+    ...voices.flatMap((voice, row) => arrows(voice, row, nodes, owners, places, radius)),
+    ...voices.map(voiceMark),
     ...nodes.map((node) => nodeMark(node, places.get(node.id), radius, nodes, here)),
   ];
 }
@@ -90,50 +95,46 @@ function arrowhead() {
   return drawn("marker", box, shape);
 }
 
-/** Each voice near the node that it prefers, and a stock voice that is chosen amid all: {name, x, y}. */
-function voicePlaces(nodes, owners) {
-  const sector = nodes.length === 1 ? 2 * Math.PI : (2 * Math.PI * 0.8) / nodes.length;
-  const stock = chosen && !owners[chosen] ? [{ name: chosen, x: CENTRE, y: CENTRE }] : [];
-  const cloned = nodes.flatMap((node, i) => {
-    const its = Object.keys(owners).filter((voice) => owners[voice][0] === node.id);
-    return its.map((name, k) => {
-      const angle = turn(i, nodes.length) + ((k + 0.5) / its.length - 0.5) * sector;
-      return { name, ...around(INNER, angle) };
-    });
+/** The voices one below the other in the middle, the chosen one among them: {name, x, y, half}. */
+function voicePlaces(owners) {
+  const all = Object.keys(owners).sort();
+  const isMany = all.length > MOST_VOICES;
+  const shown = isMany ? [] : all;
+  if (chosen && !shown.includes(chosen)) shown.push(chosen);
+  return shown.map((name, row) => {
+    const half = shortened(name).length * 3.7 + 9;
+    return { name, x: CENTRE, y: CENTRE + (row - (shown.length - 1) / 2) * ROW, half };
   });
-  return [...cloned, ...stock];
 }
 
-function arrows({ name, x, y }, nodes, owners, places, radius) {
+/** From a voice, by its side, in a bow to each node that speaks it. */
+function arrows({ name, x, y, half }, row, nodes, owners, places, radius) {
   return nodes.flatMap((node) => {
     const isStock = !owners[name] && node.phase === "ready";
     const isLoaded = isStock || Object.keys(node.load.resident).some((it) => it.split("@")[0] === name);
     if (!isLoaded && !owners[name]?.includes(node.id)) return [];
     const to = places.get(node.id);
-    const length = Math.hypot(to.x - x, to.y - y);
-    const short = (length - radius - 6) / length;
+    const isAside = Math.abs(to.x - x) > 1;
+    const side = isAside ? Math.sign(to.x - x) : row % 2 ? 1 : -1;
+    const from = { x: x + side * half, y };
+    const bow = { x: from.x + side * 36, y: isAside ? y : (y + to.y) / 2 };
+    const [dx, dy] = [to.x - bow.x, to.y - bow.y];
+    const short = 1 - (radius + 9) / Math.hypot(dx, dy);
+    const d = `M${from.x} ${from.y}Q${bow.x} ${bow.y} ${bow.x + dx * short} ${bow.y + dy * short}`;
     const state = `${isLoaded ? "loaded" : "waiting"}${name === chosen ? " chosen" : ""}`;
-    const d = `M${x} ${y}L${x + (to.x - x) * short} ${y + (to.y - y) * short}`;
     const said = { "data-voice": name, "data-node": node.id, "marker-end": "url(#head)" };
     return [drawn("path", { class: `arrow ${state}`, d, ...said })];
   });
 }
 
-function voiceMark({ name, x, y }, count) {
-  const isChosen = name === chosen;
-  const mark = drawn("g", { class: isChosen ? "voice chosen" : "voice", "data-voice": name });
-  mark.append(drawn("title", {}, name));
-  if (count > NAMED_VOICES && !isChosen) {
-    mark.append(drawn("circle", { cx: x, cy: y, r: 4 }));
-    return mark;
-  }
-  const said = shortened(name, 11);
-  const width = said.length * 7.2 + 16;
-  mark.append(
-    drawn("rect", { x: x - width / 2, y: y - 11, width, height: 22, rx: 11 }),
-    drawn("text", { x, y: y + 4 }, said),
+function voiceMark({ name, x, y, half }) {
+  return drawn(
+    "g",
+    { class: name === chosen ? "voice chosen" : "voice", "data-voice": name },
+    drawn("title", {}, name),
+    drawn("rect", { x: x - half, y: y - 11, width: 2 * half, height: 22, rx: 11 }),
+    drawn("text", { x, y: y + 4 }, shortened(name)),
   );
-  return mark;
 }
 
 function nodeMark(node, { x, y }, radius, nodes, here) {
@@ -196,4 +197,4 @@ const around = (radius, angle) => ({
   y: CENTRE + radius * Math.sin(angle),
 });
 const bare = (id) => id.replace(/^https?:\/\//, "");
-const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const shortened = (text, most = 16) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

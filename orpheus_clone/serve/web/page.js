@@ -1,33 +1,29 @@
 // The page of a node: choose a voice, type, hear it as it comes, and see the fleet.
 //
-//     page.js ─┬─▶ voices.js            the cards
-//              ├─▶ node.js              requests, the key, refusals in words
-//              ├─▶ sound.js, player.js  bytes ─▶ samples ─▶ ear
-//              ├─▶ timing.js ─▶ picture.js   when what was heard ─▶ drawn
-//              └─▶ fleet.js             the ring
+//     page.js ─┬─▶ voices.js                 the cards
+//              ├─▶ utterance.js ─┬─▶ sound.js, player.js     bytes ─▶ samples ─▶ ear
+//              │                 └─▶ timing.js, picture.js   when what was heard ─▶ drawn
+//              ├─▶ fleet.js                  the ring
+//              └─▶ node.js                   requests, the key, refusals in words
 //
 // One utterance is spoken at a time: another one stops it.
 
-import { mark, update, watchFleet } from "./fleet.js";
+import { markChosen, markSpeaking, update, watchFleet } from "./fleet.js";
 import { Refusal, ask, useKey } from "./node.js";
-import { draw } from "./picture.js";
-import { Player } from "./player.js";
-import { Pcm, RATE, wav } from "./sound.js";
-import { Timing } from "./timing.js";
+import { RATE } from "./sound.js";
+import { Utterance } from "./utterance.js";
 import { chosen, showVoices } from "./voices.js";
 
 const LINES = [
-  "Good morning. This is my voice. Please tell me what you think.",
-  "Thank you for the letter. When will I see you again?",
-  "The train is late again, but the coffee is hot.",
-  "Wait here. I will read you a small story by the river.",
+  "Good morning. Tell me what you think.",
+  "Thank you for the letter. See you soon.",
+  "The train is late, but the coffee is hot.",
+  "I will read you a small story by the river.",
 ];
-
-const DRAW_MS = 40;
 
 const $ = (id) => document.getElementById(id);
 let context = null;
-/** What is being spoken: {stop}; null in between. */
+/** The Utterance that is being spoken; null in between. */
 let current = null;
 let file = null;
 
@@ -42,109 +38,51 @@ async function speak() {
   }
   // In answer to a key or a click, or the browser lets nothing be heard.
   context ??= new AudioContext({ sampleRate: RATE });
-  const hanging = new AbortController();
-  const utterance = { stop: () => hanging.abort() };
+  const utterance = new Utterance(context, voice, (words) => current === utterance && say(words));
   begin(utterance);
   say(`${voice} is about to speak …`);
   try {
     await context.resume();
-    const said = await spoken(text, voice, hanging.signal);
+    const said = await utterance.speak(text);
     if (current === utterance) say(said);
   } catch (error) {
-    refused(error);
-  } finally {
-    if (current === utterance) end();
+    if (current === utterance) refused(error);
   }
-}
-
-/** Speak it; what to say of it once all was heard, or it was stopped. */
-async function spoken(text, voice, signal) {
-  const asked = performance.now();
-  const now = () => performance.now() - asked;
-  const timing = new Timing();
-  const drawing = setInterval(() => follow(timing, player, now, voice), DRAW_MS);
-  const heard = Promise.withResolvers();
-  const player = new Player(context, (inMs) => timing.began(now() + inMs), heard.resolve);
-  const stop = () => {
-    player.stop();
-    heard.resolve();
-  };
-  signal.addEventListener("abort", stop);
-  showHeard(true);
-  try {
-    const body = { model: "orpheus-clone", input: text, voice, response_format: "pcm" };
-    const answer = await ask("v1/audio/speech", { body, signal });
-    timing.node = answer.headers.get("x-orpheus-clone-node");
-    mark(timing.node, voice);
-    await stream(answer, timing, player, now, voice);
-    timing.finish(now());
-    player.finish();
-    say(`${voice} speaks, and all of it has come.`);
-    await heard.promise;
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  } finally {
-    clearInterval(drawing);
-    if (timing.wholeMs === null) timing.finish(now(), signal.aborted);
-    player.finish();
-    mark(null, voice);
-    if (timing.soundMs) offer(timing, voice, now());
-    else showHeard(false);
-  }
-  const length = `${(timing.soundMs / 1000).toFixed(1)} s of sound`;
-  return signal.aborted ? `Stopped; ${length} had come.` : `${voice} has spoken: ${length}.`;
-}
-
-/** Play what comes until all has come. */
-async function stream(answer, timing, player, now, voice) {
-  const pcm = new Pcm();
-  const reader = answer.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read().catch((error) => {
-      throw error.name === "AbortError" ? error : new Refusal(`The sound of ${voice} broke off. Speak again.`);
-    });
-    if (done) return;
-    const samples = pcm.push(value);
-    player.push(samples);
-    timing.received(samples, now());
-    follow(timing, player, now, voice);
-  }
-}
-
-function follow(timing, player, now, voice) {
-  draw(timing, now());
-  if (!timing.soundMs || timing.wholeMs !== null) return;
-  const isSlow = player.isDry || timing.gaps.length > 0;
-  say(isSlow ? `${voice} speaks more slowly than it is played …` : `${voice} speaks …`);
-}
-
-/** The last picture, and the sound to keep. */
-function offer(timing, voice, nowMs) {
-  draw(timing, Math.max(nowMs, timing.isStopped ? 0 : timing.endMs));
-  if (file) URL.revokeObjectURL(file);
-  file = URL.createObjectURL(wav(timing.chunks));
-  $("save").href = file;
-  $("save").download = `${voice}.wav`;
-  $("save").hidden = false;
-}
-
-function showHeard(isAnything) {
-  $("heard-empty").hidden = isAnything;
-  $("heard-all").hidden = !isAnything;
+  // Where another one has begun meanwhile, the page is that one's.
+  if (current === utterance) end(utterance);
 }
 
 function begin(utterance) {
   current = utterance;
   $("stop").disabled = false;
   $("save").hidden = true;
+  showHeard(true);
   document.body.dataset.state = "speaking";
 }
 
-function end() {
+function end(utterance) {
   current = null;
+  utterance.drawLast();
+  showHeard(utterance.hasSound);
+  if (utterance.hasSound) offer(utterance);
+  markSpeaking(null);
   if (document.activeElement === $("stop")) $("speak").focus();
   $("stop").disabled = true;
   document.body.dataset.state = "ready";
+}
+
+/** What was heard, to keep. */
+function offer(utterance) {
+  if (file) URL.revokeObjectURL(file);
+  file = URL.createObjectURL(utterance.wav());
+  $("save").href = file;
+  $("save").download = `${utterance.voice}.wav`;
+  $("save").hidden = false;
+}
+
+function showHeard(isAnything) {
+  $("heard-empty").hidden = isAnything;
+  $("heard-all").hidden = !isAnything;
 }
 
 function say(text, isWrong = false) {
@@ -174,7 +112,7 @@ async function load() {
     const { data } = await (await ask("v1/models")).json();
     $("base").textContent = data.map((model) => model.id).join(", ");
     await showVoices();
-    mark(null, chosen());
+    markChosen(chosen());
     return true;
   } catch (error) {
     refused(error);
@@ -213,7 +151,7 @@ function isPlainEnter(event) {
 function listen() {
   $("composer").addEventListener("submit", (event) => (event.preventDefault(), speak()));
   $("stop").addEventListener("click", () => current?.stop());
-  $("voices").addEventListener("change", () => mark(null, chosen()));
+  $("voices").addEventListener("change", () => markChosen(chosen()));
   $("key-open").addEventListener("click", () => openKey($("key").hidden));
   $("key-forget").addEventListener("click", () => (($("key-value").value = ""), changeKey("")));
   $("key").addEventListener("submit", (event) => {

@@ -45,7 +45,7 @@ function drawUntil({ firstByteMs, spans, headMs, firstSoundMs }) {
   if (!isHeard) return;
   const parts = [
     ["node", "until the first byte", firstByteMs],
-    ["browser", "in the browser’s sound output", Math.max(0, spans[0].atMs - firstByteMs)],
+    ["browser", "in the browser’s sound output", spans[0].atMs - firstByteMs],
     ["head", "head silence", headMs],
   ];
   document.getElementById("until-bar").replaceChildren(

@@ -39,7 +39,7 @@ function card(voice, isChosen) {
   input.disabled = Boolean(voice.error);
   const figures = (voice.gates ?? [])
     .filter((gate) => gate.name in SHOWN && gate.value !== null)
-    .map((gate) => made("span", { class: "figure" }, `${SHOWN[gate.name]} ${value(gate)}`));
+    .map((gate) => made("span", {}, `${SHOWN[gate.name]} ${value(gate)}`));
   const kind = [voice.language, voice.kind === "clone" ? "cloned" : "stock"].filter(Boolean);
   return made(
     "label",
@@ -49,7 +49,7 @@ function card(voice, isChosen) {
     made("span", { class: "kind" }, kind.join(" · ")),
     ...(voice.proof ? [made("span", { class: `proof ${voice.proof.split(" ")[0]}` }, voice.proof)] : []),
     ...(voice.error ? [made("span", { class: "proof failed" }, "cannot be read")] : []),
-    ...figures,
+    ...(figures.length ? [made("span", { class: "figures" }, ...figures)] : []),
   );
 }
 

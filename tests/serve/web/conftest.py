@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import soundfile
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from orpheus_clone import tokens
+from orpheus_clone import nano, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, Request
@@ -26,6 +26,9 @@ from tests.serve.talking import Talker, talking
 ROOT = Path(__file__).parents[3]
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PLENTY = 10**6
+PATIENCE_MS = 60_000
+"""A busy machine is no failure."""
+expect.set_options(timeout=PATIENCE_MS)
 
 HEARD = """
 // Counts the samples that reach the ear and are not silent, in window.heard.
@@ -80,7 +83,7 @@ class Reader(Talker):
 @pytest.fixture(scope="session")
 def speech_codec() -> Codec:
     """nano's codec, which was trained to carry speech."""
-    return Codec(ROOT / "recipes" / "nano" / "codec", is_silent=True)
+    return Codec(nano.WEIGHTS / "codec", is_silent=True)
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +132,7 @@ async def _looking(
             wrong.append(message.text)
 
     context = await browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", note)

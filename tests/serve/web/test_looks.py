@@ -92,7 +92,7 @@ async def test_light_is_light_dark_is_dark_and_the_wave_is_drawn_in_both(
             assert (whole.mean() > 220) == (scheme == "light")
             assert (whole.mean() < 50) == (scheme == "dark")
             assert 1000 < wave.sum() < wave.size / 4
-            assert wave.any(0).sum() > 100  # many columns, not one block
+            assert wave.any(0).sum() > 40  # many columns, not one block
             assert (whole == ink).all(-1).sum() > blank + 1000
 
 
