@@ -14,6 +14,7 @@ from orpheus_clone.errors import ArtifactError
 from orpheus_clone.serve import gate
 from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.gate import Gate
+from orpheus_clone.serve.keys import Scope as KeyScope
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.releases import unpack
 from tests.nodes import RunningNode
@@ -98,6 +99,14 @@ async def test_what_is_said_between_nodes_is_believed_from_nodes_alone(
 ) -> None:
     answer = await ask(OPEN, headers=HOP | more, secret=secret, what="headers")
     assert (answer.status_code, answer.json()) == (200, passed)
+
+
+async def test_a_key_that_is_not_for_it_is_refused_before_anything_is_read() -> None:
+    keys = Keys([known("right", "ci", (KeyScope.PUBLISH, KeyScope.OPERATE))])
+    answer = await ask(keys, headers={"authorization": "Bearer right"})
+    assert answer.status_code == 403
+    said = "the key 'ci' is for publish, operate, and not for speak"
+    assert answer.json()["error"]["message"] == said
 
 
 async def test_a_session_is_its_keys_until_the_answer_has_ended() -> None:
