@@ -25,6 +25,7 @@ from orpheus_clone.serve.rates import ENOUGH, Meter, Rates
 
 RESERVED_S = 2.0
 """How long a session that was admitted keeps the place of a stream that it has not begun."""
+UNLIMITED = 2**31
 GONE = "the engine's process is gone; restart this node"
 
 
@@ -61,7 +62,7 @@ class Admission:
     @property
     def capacity(self) -> int:
         """Streams that this node can speak in real time, as far as is known; at least one."""
-        most = self.promise.max_streams or 2**31
+        most = self.promise.max_streams or UNLIMITED
         return max(1, math.floor(min(most, self.rates.capacity)))
 
     def check(self) -> None:
@@ -113,7 +114,7 @@ class Admission:
         self.changed = asyncio.Event()
 
     def _check_room(self, taken: int) -> None:
-        if not self.promise.admits_all and taken and taken >= self.capacity:
+        if not self.promise.admits_all and taken >= self.capacity:
             raise Busy(
                 f"no room for one more: as many speak here ({taken}) as each get the "
                 f"{ENOUGH:.0f} tokens a second that real time takes; try again later"

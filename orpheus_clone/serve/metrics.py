@@ -37,6 +37,12 @@ class Metrics:
         self.is_ready = self._gauge("ready", "1 while the node takes new sessions, 0 otherwise.")
         self.live_sessions = self._gauge("live_sessions", "Open here, silent sockets among them.")
         self.sessions = self._gauge("sessions", "Utterances being spoken here.")
+        self.capacity = self._gauge(
+            "stream_capacity", "Streams that this node could speak in real time, as it measured."
+        )
+        self.capacity = self._gauge(
+            "capacity_streams", "Utterances at a time that would be real time, as was measured."
+        )
         self.first_audio = self._histogram("first_audio_seconds", "From request to first samples.")
         self.audio = self._counter("audio_seconds", "Sound made here.")
         self.tokens = self._counter("tokens", "Tokens that the engine made for sessions.")
