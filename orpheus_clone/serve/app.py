@@ -123,7 +123,6 @@ def _look(service: Service) -> None:
     metrics.nodes.set(len(members.nodes()))
     metrics.ring_version.set(members.version)
     metrics.live_sessions.set(load.sessions)
-    metrics.capacity.set(service.admission.rates.capacity)
     metrics.capacity.set(service.admission.capacity)
     metrics.adapter_slots.set(load.slots)
     metrics.adapter_sessions.clear()

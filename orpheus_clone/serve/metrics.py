@@ -40,9 +40,6 @@ class Metrics:
         self.capacity = self._gauge(
             "stream_capacity", "Streams that this node could speak in real time, as it measured."
         )
-        self.capacity = self._gauge(
-            "capacity_streams", "Utterances at a time that would be real time, as was measured."
-        )
         self.first_audio = self._histogram("first_audio_seconds", "From request to first samples.")
         self.audio = self._counter("audio_seconds", "Sound made here.")
         self.tokens = self._counter("tokens", "Tokens that the engine made for sessions.")
