@@ -2,18 +2,22 @@
 
 const KEY = "orpheus-clone-key";
 
-/** What went wrong, for people. `wantsKey`: only another key helps. */
+/**
+ * What went wrong, for people. `wantsKey`: only another key helps. `retryAfterS`: seconds after which
+ * the same may go through; null where the node names none.
+ */
 export class Refusal extends Error {
-  constructor(message, wantsKey = false) {
+  constructor(message, { wantsKey = false, retryAfterS = null } = {}) {
     super(message);
     this.wantsKey = wantsKey;
+    this.retryAfterS = retryAfterS;
   }
 }
 
 /** Keep a key as long as the tab lives, and no longer; an empty one is forgotten. */
 export function useKey(key) {
   if (!/^[\x21-\x7e]*$/.test(key)) {
-    throw new Refusal("A key has no spaces and no accents. Copy it once more.", true);
+    throw new Refusal("A key has no spaces and no accents. Copy it once more.", { wantsKey: true });
   }
   if (key) sessionStorage.setItem(KEY, key);
   else sessionStorage.removeItem(KEY);
@@ -41,12 +45,12 @@ export async function ask(path, { body, signal } = {}) {
 async function refusal(answer, hasKey) {
   if (answer.status === 401) {
     const said = hasKey ? "The node does not accept this key." : "This node wants a key.";
-    return new Refusal(`${said} Whoever runs the node can give you one.`, true);
+    return new Refusal(`${said} Whoever runs the node can give you one.`, { wantsKey: true });
   }
   const body = await answer.json().catch(() => null);
   const said = sentence(body?.error?.message ?? `The node answered ${answer.status}.`);
-  const seconds = answer.headers.get("retry-after");
-  return new Refusal(seconds ? `${said} Try again in ${seconds} s.` : said, answer.status === 403);
+  const seconds = Number(answer.headers.get("retry-after"));
+  return new Refusal(said, { wantsKey: answer.status === 403, retryAfterS: seconds || null });
 }
 
 function sentence(said) {

@@ -1,4 +1,7 @@
 // A text from the request to the last of its sound: streamed, played, drawn while it comes.
+//
+// Where a node has no room it says when to ask again, and so it is done, until there is room or it
+// is stopped: somebody who speaks anew may come before the node has seen that the last one is over.
 
 import { markSpeaking } from "./fleet.js";
 import { Refusal, ask } from "./node.js";
@@ -8,6 +11,8 @@ import { Pcm, wav } from "./sound.js";
 import { Timing } from "./timing.js";
 
 const DRAW_MS = 40;
+
+const wait = (seconds) => new Promise((resume) => setTimeout(resume, seconds * 1000));
 
 export class Utterance {
   #say;
@@ -31,7 +36,6 @@ export class Utterance {
 
   /** Until all has been heard, or it was stopped; says what became of it. Throws a Refusal. */
   async speak(text) {
-    this.#asked = performance.now();
     const drawing = setInterval(() => this.#follow(), DRAW_MS);
     try {
       await this.#stream(text);
@@ -74,10 +78,24 @@ export class Utterance {
     return performance.now() - this.#asked;
   }
 
-  async #stream(text) {
+  async #admitted(text) {
     const { signal } = this.#hanging;
     const body = { model: "orpheus-clone", input: text, voice: this.voice, response_format: "pcm" };
-    const answer = await ask("v1/audio/speech", { body, signal });
+    for (;;) {
+      this.#asked = performance.now();
+      try {
+        return await ask("v1/audio/speech", { body, signal });
+      } catch (error) {
+        if (!error.retryAfterS) throw error;
+        this.#say(`${error.message} It is asked again in ${error.retryAfterS} s …`);
+        await Promise.race([wait(error.retryAfterS), this.#heard.promise]);
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  async #stream(text) {
+    const answer = await this.#admitted(text);
     this.#timing.node = answer.headers.get("x-orpheus-clone-node");
     markSpeaking(this.#timing.node);
     const reader = answer.body.getReader();

@@ -113,12 +113,12 @@ async def test_a_large_fleet_of_two_languages_fits(
     registry = MemoryRegistry()
     async with AsyncExitStack() as stack:
         french = replace(base, language="fr")
-        for i in range(19):
+        for i in range(13):
             await joined(registry, french if i % 2 else base, f"node-{i}", Load(slots=8), stack)
         address = await stack.enter_async_context(serving(Reader(script), registry=registry))
         page = await stack.enter_async_context(look(address))
-        await expect(page.locator("#fleet-note")).to_contain_text("20 nodes, 20 ready")
-        assert await page.locator("#ring .node").count() == 20
+        await expect(page.locator("#fleet-note")).to_contain_text("14 nodes, 14 ready")
+        assert await page.locator("#ring .node").count() == 14
         boxes = await page.evaluate(
             """[...document.querySelectorAll("#ring .body")]
                  .map((circle) => circle.getBoundingClientRect().toJSON())"""
