@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from tests.fleet.telling import Word, heard, number, plain
 
@@ -42,7 +42,8 @@ class Session:
     seed: int
     fronts: list[str] = field(default_factory=list)
     """The addresses at which it was taken, one after the other: all but the last broke it off."""
-    refused: int = 0
+    unanswered: list[str] = field(default_factory=list)
+    """Those that hung up before they took or refused it."""
     pcm: bytes = b""
     """What the last of them sent."""
 
@@ -109,7 +110,6 @@ async def run(session: Session, addresses: Callable[[], Sequence[str]]) -> None:
                 session.pcm += pcm
             return
         except Refused:
-            session.refused += 1
             await asyncio.sleep(RETRY_S)
         except Broken:
             continue
@@ -118,7 +118,7 @@ async def run(session: Session, addresses: Callable[[], Sequence[str]]) -> None:
 
 async def _asked(session: Session, address: str) -> AsyncGenerator[bytes, None]:
     body = {"model": "nano", "input": session.text, "voice": session.wanted.voice}
-    url = f"http://{address}/v1/audio/speech"
+    url, is_taken = f"http://{address}/v1/audio/speech", False
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
         try:
             async with http.stream("POST", url, json=body | {"response_format": "pcm"}) as answer:
@@ -126,11 +126,15 @@ async def _asked(session: Session, address: str) -> AsyncGenerator[bytes, None]:
                     raise Refused
                 assert answer.status_code == 200, (await answer.aread()).decode()
                 session.fronts.append(address)
+                is_taken = True
                 async for block in answer.aiter_bytes():
                     yield block
         except httpx.ConnectError:
             raise Refused from None
         except httpx.TransportError as error:
+            if not is_taken:
+                session.unanswered.append(address)
+                raise Refused from error
             raise Broken(str(error)) from error
 
 
@@ -148,10 +152,12 @@ async def _said(session: Session, address: str) -> AsyncGenerator[bytes, None]:
                 if said.get("isFinal"):
                     return
             raise Broken("closed before the end")
+    except InvalidStatus as error:
+        assert error.response.status_code == 503, error.response.body
+        raise Refused from error
     except InvalidHandshake as error:
-        if "503" in str(error):
-            raise Refused from error
-        raise
+        session.unanswered.append(address)
+        raise Refused from error
     except ConnectionClosed as error:
         raise Broken(str(error)) from error
     except OSError:

@@ -75,5 +75,8 @@ async def test_no_word_is_lost_and_none_is_said_by_another_while_nodes_die_leave
     moved = [each for each in spoke if len(each) > 1]
     assert moved
     assert {name for each in moved for name in each[:-1]} == fleet.killed
+    address = {name: node.url.removeprefix("http://") for name, node in fleet.nodes.items()}
     broken = {front for session in sessions for front in session.fronts[:-1]}
-    assert broken <= {fleet.nodes[name].url.removeprefix("http://") for name in fleet.killed}
+    assert broken <= {address[name] for name in fleet.killed}
+    unanswered = {front for session in sessions for front in session.unanswered}
+    assert unanswered <= {address[name] for name in (*fleet.killed, "c")}
