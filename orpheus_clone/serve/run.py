@@ -22,7 +22,7 @@ from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.redis import RedisRegistry
 from orpheus_clone.cluster.registry import IdTaken
-from orpheus_clone.cluster.state import Load, NodeState, Pool
+from orpheus_clone.cluster.state import Load, NodeState, Phase, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import EngineName, open_engine
 from orpheus_clone.engine.base import MAX_STREAMS, Engine
@@ -131,10 +131,8 @@ async def serve(
                 service = Service(node, membership, keys, secret, trust)
                 steps = _steps(service, lambda: ready(url), settings.drain_seconds)
                 server = Server(_config(service, certificate), steps)
-                async with _watched(engine, server), warming(node, membership):
+                async with watched(engine, membership, server), warming(node, membership):
                     await server.serve(sockets=[listening])
-            if not engine.is_alive():
-                raise EngineDead("the engine's process is gone, and the node with it; start it again")
         finally:
             await engine.close()
 
@@ -204,22 +202,36 @@ async def _member(
 
 
 @contextlib.asynccontextmanager
-async def _watched(engine: Engine, server: Server) -> AsyncGenerator[None, None]:
-    """When the engine's process dies: reap what it left behind, and stop.
+async def watched(
+    engine: Engine, membership: Membership, server: Server
+) -> AsyncGenerator[None, None]:
+    """Stop the server when the engine's process dies, or another process has this node's id.
 
-    It stops as at a signal: who came to this node and is spoken with at another is heard on.
+    It stops as at a signal: who came to this node and is spoken with at another is heard on. The
+    block then ends with EngineDead or NodeError.
     """
 
+    def check() -> None:
+        if not engine.is_alive():
+            raise EngineDead("the engine's process is gone, and the node with it; start it again")
+        if membership.me.phase is Phase.LEFT:
+            raise NodeError(f"this node has lost the id {membership.me.id!r}; start it again")
+
     async def watch() -> None:
-        while engine.is_alive():  # noqa: ASYNC110  an engine dies without telling
-            await asyncio.sleep(WATCH_SECONDS)
-        log.error("the engine's process is gone; this node speaks no more, and stops")
+        try:
+            while True:
+                check()
+                await asyncio.sleep(WATCH_SECONDS)
+        except (EngineDead, NodeError) as error:
+            log.error("%s", error)
         server.stop()
-        await engine.close()
+        if not engine.is_alive():
+            await engine.close()  # what it left behind
 
     task = asyncio.create_task(watch())
     try:
         yield
+        check()
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

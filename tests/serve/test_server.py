@@ -18,9 +18,14 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from orpheus_clone.serve.run import bind
+from orpheus_clone.cluster.membership import Membership
+from orpheus_clone.cluster.memory import MemoryRegistry
+from orpheus_clone.cluster.registry import TTL_SECONDS
+from orpheus_clone.cluster.state import NodeState, Pool
+from orpheus_clone.errors import EngineDead, NodeError
+from orpheus_clone.serve.run import bind, watched
 from orpheus_clone.serve.server import CLOSE_SECONDS, Server, Sockets, Steps
-from tests.serve.talking import eventually
+from tests.serve.talking import Talker, eventually
 
 
 class Ending:
@@ -71,9 +76,11 @@ class Ending:
             self.address = "{}:{}".format(*listening.getsockname())
             task = asyncio.create_task(self.server.serve(sockets=[listening]))
             await eventually(lambda: self.happened, "it has started")
-            yield
-            async with asyncio.timeout(10):
-                await task
+            try:
+                yield
+            finally:
+                async with asyncio.timeout(10):
+                    await task
 
     async def told(self, number: signal.Signals = signal.SIGTERM) -> None:
         """A signal to this process, which the server has seen."""
@@ -133,3 +140,31 @@ async def test_nobody_is_waited_for_where_nobody_is_heard() -> None:
         await client.get(f"http://{ending.address}/quick")
         ending.server.stop()  # as a dead engine does
     assert ending.happened == ["started", "draining"]
+
+
+POOL = Pool("base", "en")
+
+
+async def test_when_the_engine_dies_the_node_stops_and_says_why() -> None:
+    engine, ending = Talker(), Ending(drain_seconds=60)
+    members = Membership(MemoryRegistry(), NodeState("one", "http://one", POOL))
+    with pytest.raises(EngineDead, match="the node with it; start it again"):
+        async with ending.running(), watched(engine, members, ending.server):
+            engine.lives = False
+            await eventually(lambda: "draining" in ending.happened, "it drains")
+
+
+async def test_when_another_process_has_its_id_the_node_stops_and_says_why() -> None:
+    now, ending = 0.0, Ending(drain_seconds=60)
+    registry = MemoryRegistry(lambda: now)
+    one, other = (Membership(registry, NodeState("one", f"http://{n}", POOL)) for n in "ab")
+    await one.join()
+    with pytest.raises(NodeError, match="lost the id 'one'"):
+        async with ending.running(), watched(Talker(), one, ending.server):
+            now += TTL_SECONDS
+            await other.join()
+            await one.drain()  # it speaks to the registry again
+            await eventually(lambda: "draining" in ending.happened, "it drains")
+    assert ending.server.should_exit
+    for each in (one, other):
+        await each.leave()

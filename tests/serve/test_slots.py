@@ -91,6 +91,7 @@ async def test_who_gives_up_while_it_is_loaded_leaves_one_that_is_counted(
     with pytest.raises(asyncio.CancelledError):
         await waiting
     engine.may.set()
+    await eventually(lambda: slots.resident == {"a": 0}, "it is loaded all the same")
     await used(slots, "b", "c")
     assert (engine.loaded, engine.most) == (["b", "c"], 2)
 
