@@ -1,10 +1,11 @@
 """Measure nano: its codec, its stock voices, and a clone of somebody whom it has never heard.
 
-    python recipes/nano/measure.py OUT_DIR --allison DIR [--only codec|base|clone] [--lines N]
+    python recipes/nano/measure.py OUT_DIR --allison DIR --judges JUDGES [--only codec|base|clone]
 
 DIR is what `recipes/allison/fetch.py` made: 24 minutes of Allison Smith (CC BY-SA 3.0), of whom
-no recording trains nano. Every part runs the product's own commands and code. What was spoken is
-kept in OUT_DIR, to be listened to. The last line is JSON:
+no recording trains nano; JUDGES is what `recipes/fetch_judges.py` laid out, by which the clone is
+prepared and its epoch chosen. Every part runs the product's own commands and code. What was
+spoken is kept in OUT_DIR, to be listened to. The last line is JSON:
 
     codec_wer_added         WER of her clips through the codec less WER of the clips
     codec_similarity        speaker similarity of a clip through the codec to the clip, mean
@@ -37,7 +38,7 @@ from orpheus_clone import audio, layout, manifest, models, recipe, silence, toke
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import open_engine
-from orpheus_clone.errors import NoSpeechError
+from orpheus_clone.errors import GateFailed, NoSpeechError
 from orpheus_clone.eval.speed import Utterance, speak_all
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure nano.")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--allison", type=Path, required=True, help="what allison/fetch.py made")
+    parser.add_argument("--judges", type=Path, required=True, help="what fetch_judges.py laid out")
     parser.add_argument("--base", default="nano")
     parser.add_argument("--only", choices=("codec", "base", "clone"))
     parser.add_argument("--lines", type=int, default=50)
@@ -69,7 +71,7 @@ def main() -> None:
     if args.only in (None, "base"):
         figures |= asyncio.run(stock_figures(base, args.out_dir / "stock", args.lines))
     if args.only in (None, "clone"):
-        figures |= clone_figures(base, args.allison, args.out_dir, args.lines)
+        figures |= clone_figures(base, args.allison, args.judges, args.out_dir, args.lines)
     print(json.dumps(figures))
 
 
@@ -115,11 +117,17 @@ async def stock_figures(base: BaseModel, out: Path, lines: int) -> dict[str, flo
     return _figures(spoken, "base") | {"stock_head_silence_p50_ms": _head_p50(spoken)}
 
 
-def clone_figures(base: BaseModel, allison: Path, out: Path, lines: int) -> dict[str, float]:
+def clone_figures(
+    base: BaseModel, allison: Path, asked: Path, out: Path, lines: int
+) -> dict[str, float]:
     """Clone her with the product's command; the clone and the stock voices against her."""
     command = ["clone", str(allison / "audio"), "--voice", "allison", "--base", base.name]
     command += ["--out", str(out / "allison"), "--recipe", str(RECIPE)]
-    subprocess.run([sys.executable, "-m", "orpheus_clone", *command], check=True)
+    models_of = {"asr": asked / "whisper-base", "speaker": asked / "ecapa"}
+    command += [p for what, path in models_of.items() for p in ("--set", f"judges.{what}={path}")]
+    done = subprocess.run([sys.executable, "-m", "orpheus_clone", *command], check=False)
+    if done.returncode not in (0, GateFailed.exit_code):  # what the gates say is measured here
+        sys.exit(done.returncode)
     run = RunDir(out / "allison" / "run")
     voice = voice_of_run(run, SAMPLING)
     spoken = asyncio.run(_speak(base, voice, rung(lines), out / "clone"))
