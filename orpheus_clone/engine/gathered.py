@@ -29,11 +29,13 @@ async def gathered(
         finish: Finish | None = None
         while finish is None:
             delta = await come.delta(wait_s())
-            if taking.done() and not delta.tokens and delta.finish is None:
+            is_over = taking.done()
+            if delta.tokens or not is_over or delta.finish is not None:
+                yield delta
+            finish = delta.finish
+            if is_over and finish is None:  # of what has come nothing is left
                 taking.result()
                 raise EngineError("the engine ended an utterance without saying why")
-            yield delta
-            finish = delta.finish
     finally:
         taking.cancel()
         await asyncio.gather(taking, return_exceptions=True)

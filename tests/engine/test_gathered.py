@@ -115,6 +115,20 @@ async def test_an_error_of_the_engine_comes_after_what_came_before_it(before: in
     assert came == list(range(before))
 
 
+async def test_an_engine_that_dies_within_a_frame_keeps_nobody_waiting() -> None:
+    steps = Steps()
+    async with aclosing(gathered(steps.deltas(), never)) as found:
+        steps.step(Delta([0]))
+        assert (await anext(found)).tokens == [0]
+        steps.step(Delta([1]), Delta([2]))
+        await settled()
+        steps.step(EngineDead("it is gone"))
+        assert (await anext(found)).tokens == [1, 2]
+        with pytest.raises(EngineDead, match="it is gone"):
+            async with asyncio.timeout(5):
+                await anext(found)
+
+
 @pytest.mark.parametrize("finish", [None, "stop"])
 async def test_an_engine_that_only_ends_is_an_error(finish: Finish | None) -> None:
     async def engine() -> AsyncGenerator[Delta, None]:
