@@ -23,12 +23,15 @@ from orpheus_clone.cluster.placement import Wanted
 from orpheus_clone.errors import DataError, OrpheusCloneError
 from orpheus_clone.serve import logs, refusals, wire
 from orpheus_clone.serve.seats import Order, OwnSeat
+from orpheus_clone.serve.server import RESTARTS
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.wire import Answered, Asked
 from orpheus_clone.store.pointer import Arm
 
 POLICY = 1008
 LONGEST_PATIENCE_S = 60.0
+LOOK_S = 1.0
+"""How often a session in which nobody speaks looks whether the node is about to stop."""
 _GONE = (WebSocketDisconnect, RuntimeError)
 """What is raised where the other end hung up, or we did."""
 
@@ -68,7 +71,7 @@ async def _host(service: Service, socket: WebSocket, order: Order) -> None:
         return
     try:
         await _tell(socket, Answered(bundle=seat.bundle))
-        await _Hosted(socket, seat, service.limits.contexts).run()
+        await _Hosted(service, socket, seat).run()
     finally:
         await seat.close()
 
@@ -125,22 +128,35 @@ class _Stream:
 class _Hosted:
     """A session that has its seat."""
 
-    def __init__(self, socket: WebSocket, seat: OwnSeat, most: int) -> None:
-        """`most` is how many streams it may have at a time."""
-        self._socket, self._seat, self._most = socket, seat, most
+    def __init__(self, service: Service, socket: WebSocket, seat: OwnSeat) -> None:
+        self._admission, self._most = service.node.admission, service.limits.contexts
+        self._socket, self._seat = socket, seat
         self._streams: dict[int, tuple[_Stream, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
-        """Until the other node leaves."""
+        """Until the other node leaves, or this one is about to stop and nobody speaks."""
         async with asyncio.TaskGroup() as tasks:
             try:
-                while (received := await self._socket.receive())["type"] == "websocket.receive":
-                    self._follow(wire.asked(received.get("text") or ""), tasks)
+                while (message := await self._received()) is not None:
+                    self._follow(wire.asked(message), tasks)
             except DataError as error:
                 await self._socket.close(POLICY, str(error)[:100])
             finally:
                 for _, task in self._streams.values():
                     task.cancel()
+
+    async def _received(self) -> str | None:
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    received = await self._socket.receive()
+            except TimeoutError:
+                if self._admission.is_draining and not self._streams:
+                    await self._socket.close(RESTARTS, "this node stops; go to another")
+                    return None
+                continue
+            is_message = received["type"] == "websocket.receive"
+            return str(received.get("text") or "") if is_message else None
 
     def _follow(self, asked: Asked, tasks: asyncio.TaskGroup) -> None:
         if asked.stream not in self._streams:
@@ -163,8 +179,8 @@ class _Hosted:
                 ending = Answered(stream=stream.number, over=True)
             except OrpheusCloneError as error:
                 ending = Answered(stream=stream.number, error=wire.failure(error))
-            self._streams.pop(stream.number, None)
             await _tell(self._socket, ending)
+            self._streams.pop(stream.number, None)
 
     async def _sound(self, stream: _Stream) -> None:
         tokens = 0

