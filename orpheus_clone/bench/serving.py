@@ -103,11 +103,13 @@ async def _serve_all(parent: Connection, folder: Path, count: int, pace: Pace) -
         store.see(VOICE), "publish", store.pointer(VOICE).published(store.add(released).name)
     )
     async with AsyncExitStack() as stack:
-        addresses = [
+        members = [
             await stack.enter_async_context(_node(f"node-{i}", base, registry, folder, pace))
             for i in range(count)
         ]
-        parent.send(addresses)
+        for member in members:
+            await member.refresh()  # those that came first have not heard of the last yet
+        parent.send([member.me.url.removeprefix("http://") for member in members])
         with contextlib.suppress(EOFError):
             await asyncio.to_thread(parent.recv)
 
@@ -115,8 +117,8 @@ async def _serve_all(parent: Connection, folder: Path, count: int, pace: Pace) -
 @contextlib.asynccontextmanager
 async def _node(
     name: str, base: BaseModel, registry: MemoryRegistry, folder: Path, pace: Pace
-) -> AsyncGenerator[str, None]:
-    """The address of a node that speaks."""
+) -> AsyncGenerator[Membership, None]:
+    """A node that speaks."""
     with contextlib.closing(bind("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         speaker = Speaker(PacedEngine(pace.rate, pace.frames), FreeCodec(), base)
@@ -127,7 +129,7 @@ async def _node(
         await membership.join()
         await membership.become_ready()
         async with answering(Service(node, membership, Keys([])), listening):
-            yield address
+            yield membership
         await membership.leave()
 
 

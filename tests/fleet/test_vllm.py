@@ -45,6 +45,6 @@ async def test_when_the_engine_under_a_session_is_killed_the_other_node_says_the
     said = letters(heard)
     for sentence in SENTENCES:
         assert sentence.strip() in said
-    assert front.figure("orpheus_clone_moved_total") == 1
+    assert front.figure("orpheus_clone_sessions_moved_total") == 1
     assert owner.process.wait(40) != 0  # for whoever starts it again
     all_end(below, 10)
