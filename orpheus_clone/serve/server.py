@@ -109,6 +109,8 @@ class Server(uvicorn.Server):
                 while self._is_awaited():  # noqa: ASYNC110  uvicorn tells nobody
                     await asyncio.sleep(_LOOK_SECONDS)
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave the application to be cancelled
+            await self.lifespan.shutdown()
 
     def _is_awaited(self) -> bool:
         """Whether a request or a socket is being answered, and should be to its end."""

@@ -39,7 +39,8 @@ class Ending:
                 Route("/slow", self.slow),
                 Route("/quick", self.quick),
                 WebSocketRoute("/echo", self.echo),
-            ]
+            ],
+            lifespan=self.lifespan,
         )
         config = uvicorn.Config(
             app, log_config=None, ws=Sockets, timeout_graceful_shutdown=CLOSE_SECONDS
@@ -47,6 +48,11 @@ class Ending:
         steps = Steps(self.started, self.draining, drain_seconds)
         self.server = Server(config, steps)
         self.address = ""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncGenerator[None, None]:
+        yield
+        self.happened.append("closed")
 
     async def started(self) -> None:
         self.happened.append("started")
@@ -114,7 +120,7 @@ async def test_what_is_heard_ends_by_itself_and_who_comes_meanwhile_is_answered(
         assert await socket.recv() == "still there?"
         ending.may_end.set()
         assert b"".join([block async for block in blocks]) == b"end"
-    assert ending.happened == ["started", "draining"]
+    assert ending.happened == ["started", "draining", "closed"]
 
 
 async def test_a_socket_that_does_not_end_in_time_is_told_why_it_is_closed() -> None:
@@ -132,6 +138,7 @@ async def test_a_second_signal_waits_for_nobody() -> None:
         assert await socket.recv() == "still there?"
         await ending.told(signal.SIGINT)
         assert (await closed(socket))[0] == 1012
+    assert ending.happened[-1] == "closed"
 
 
 async def test_nobody_is_waited_for_where_nobody_is_heard() -> None:
@@ -139,7 +146,7 @@ async def test_nobody_is_waited_for_where_nobody_is_heard() -> None:
     async with ending.running(), httpx.AsyncClient() as client:
         await client.get(f"http://{ending.address}/quick")
         ending.server.stop()  # as a dead engine does
-    assert ending.happened == ["started", "draining"]
+    assert ending.happened == ["started", "draining", "closed"]
 
 
 POOL = Pool("base", "en")
