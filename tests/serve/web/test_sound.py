@@ -25,7 +25,14 @@ def signals(clip: Waveform) -> dict[str, Waveform]:
     click[2000:2100] = 0.9
     muted = clip.copy()
     muted[6000:9000] = 0
+    tone = rng.normal(0, 0.0005, 2 * SAMPLE_RATE)
+    loud = rng.normal(0, 0.2, 2 * SAMPLE_RATE)
+    fading = {
+        f"fading in within {ms} ms": (tone + loud * _fade(ms)).astype(np.float32)
+        for ms in (200, 800)
+    }
     return {
+        **fading,
         "a clip": clip,
         "its beginning": clip[: SAMPLE_RATE // 2],
         "speech at once": clip[20_000:60_000],
@@ -37,6 +44,13 @@ def signals(clip: Waveform) -> dict[str, Waveform]:
         "nothing": np.zeros(SAMPLE_RATE, np.float32),
         "no whole window": clip[:239],
     }
+
+
+def _fade(ms: int) -> Waveform:
+    """Nothing for half a second, then so long from -60 dB to full, evenly in dB."""
+    seconds = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE - 0.5
+    db = np.clip(60 * (seconds * 1000 / ms - 1), -60, 0)
+    return np.where(seconds < 0, 0, 10 ** (db / 20)).astype(np.float32)
 
 
 def head_ms(samples: Waveform) -> float | None:
