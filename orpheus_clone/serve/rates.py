@@ -100,9 +100,7 @@ class Meter:
             self._tokens += tokens
             if is_end or now - self._began >= WINDOW_S:
                 self._close(now)
-        if is_end:
-            self._is_open = False
-        elif not self._is_open and tokens:
+        if tokens and not is_end and not self._is_open:
             self._open(now)
 
     def taken(self) -> None:

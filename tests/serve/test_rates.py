@@ -56,6 +56,18 @@ def test_of_streams_that_were_always_as_many_the_start_tells_what_one_more_costs
     assert rates.capacity < 30
 
 
+def test_what_was_long_ago_is_forgotten() -> None:
+    rates = Rates()
+    rates.begin_with(1, rate(1))
+    rates.begin_with(8, rate(8))
+    for _ in range(20 * MEMORY):
+        rates.learn(30, 40.0)
+    assert rates.capacity < 30
+    for _ in range(5 * MEMORY):
+        rates.learn(30, rate(30))
+    assert rates.capacity > 50
+
+
 def test_a_machine_that_is_never_in_time_has_room_for_less_than_one() -> None:
     rates = Rates()
     rates.begin_with(1, 4.0)
