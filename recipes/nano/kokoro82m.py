@@ -58,13 +58,13 @@ class Kokoro:
         session = InferenceSession(str(path), _options())
         self._whole: Any = Whole.from_session(session, str(folder / "voices.npz"))
 
-    def say(self, text: str, lender: str) -> Said:
-        """`text` in the voice `lender`."""
+    def say(self, text: str, lender: str, speed: float = 1.0) -> Said:
+        """`text` in the voice `lender`; half as fast at a `speed` of 0.5."""
         language = "en-gb" if lender.startswith("b") else "en-us"
         phonemize = self._whole.tokenizer.phonemize
         phonemes = apart(text, lambda words: str(phonemize(words, language)))
         samples, rate, times = self._whole.create_timed(
-            phonemes, lender, is_phonemes=True, sentence_pause=0, clause_pause=0
+            phonemes, lender, speed, is_phonemes=True, sentence_pause=0, clause_pause=0
         )
         if rate != RATE or not np.abs(samples).max() > 0.01:
             raise SystemExit(f"Kokoro gave silence or {rate} Hz for {text!r}")

@@ -1,6 +1,7 @@
 """Turn the corpus into the tokens that the base model learns: an hour of speech in 590 kB.
 
     python recipes/nano/tokenise.py SPEECH_DIR CODEC_DIR OUT.npz [--recombined N]
+        [--units N --chosen UNITS.npz]
 
 Beside the clips as they were said it makes rows of their pieces (pieces.py). Every row gets what
 Orpheus's own stock voices have, about 600 ms of quiet room before the first word (seven frames),
@@ -58,8 +59,11 @@ def main() -> None:
     parser.add_argument("--no-clips", action="store_true", help="leave whole clips out")
     parser.add_argument("--recombined", type=int, default=0, help="rows of clips' pieces")
     parser.add_argument("--units", type=int, default=0, help="lines of single words' codes")
+    parser.add_argument("--chosen", type=Path, help="those words, as choose_units.py wrote them")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.units and args.chosen is None:
+        parser.error("--units needs --chosen")
     torch.set_num_threads(1)
     encoder = Encoder(args.codec)
     clips = pieces.read(args.speech, corpus.rows(args.speech / "clips.jsonl"))
@@ -69,10 +73,9 @@ def main() -> None:
     for row in track(rows, "encoding"):
         samples, starts = staged(row)
         spoken.append(Spoken(row.voice, row.text, encoder(samples), starts))
-    units = {key: unit_of(unit, encoder) for key, unit in pieces.units(clips).items()}
-    quiet = encoder(pieces.faint((HEAD_FRAMES + 1) * tokens.FRAME_SAMPLES))[:HEAD_FRAMES]
-    units |= {(voice, QUIET): quiet for voice in corpus.STOCK}
-    spoken += unit_lines(units, args.units, args.seed)
+    if args.units:
+        units = {(row.voice, row.text): row.codes for row in read(args.chosen)}
+        spoken += unit_lines(units, args.units, args.seed)
     write(spoken, args.out)
     hours = sum(len(row.codes) for row in spoken) * tokens.FRAME_SAMPLES / tokens.SAMPLE_RATE / 3600
     print(f"{len(spoken)} rows, {hours:.2f} hours, {args.out.stat().st_size / 1e6:.1f} MB")
@@ -107,6 +110,11 @@ def unit_of(row: pieces.Row, encoder: Encoder) -> NDArray[np.uint16]:
     """The codes of a word with quiet before and after it, (frames, 7) from where it begins on."""
     samples, _ = staged(row)
     return encoder(samples)[HEAD_FRAMES:]
+
+
+def quiet_of(encoder: Encoder) -> NDArray[np.uint16]:
+    """The codes of what a stock voice begins with, (HEAD_FRAMES, 7)."""
+    return encoder(pieces.faint((HEAD_FRAMES + 1) * tokens.FRAME_SAMPLES))[:HEAD_FRAMES]
 
 
 def unit_lines(

@@ -52,7 +52,9 @@ def test_a_longer_plan_leaves_what_was_said_as_it_is() -> None:
 def test_every_stock_voice_says_its_share_and_they_take_turns() -> None:
     plan = corpus.plan(60, 60, 40)
     counts = Counter(line.voice for line in plan)
-    assert counts == {"ada": 110, "ben": 110, "cleo": 110, "dov": 110, "eve": 10, "finn": 10}
+    assert counts == {"ada": 150, "ben": 150, "cleo": 150, "dov": 150, "eve": 10, "finn": 10}
+    slow = Counter(line.voice for line in plan if line.speed == corpus.SLOW)
+    assert slow == dict.fromkeys(corpus.STOCK, 40)
     assert [line.voice for line in plan[:4]] == list(corpus.STOCK)
 
 

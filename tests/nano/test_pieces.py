@@ -75,3 +75,13 @@ def test_rows_are_of_one_voice_in_turn_and_the_same_for_the_same_seed() -> None:
     assert [row.text for row in pieces.draw(clips, 20, 5, seed=1)] == [row.text for row in rows]
     assert [row.text for row in pieces.draw(clips, 20, 5, seed=2)] != [row.text for row in rows]
     assert max(len(row.starts) for row in rows) <= 5
+
+
+def test_softened_a_row_begins_and_ends_in_quiet_and_is_else_as_it_was() -> None:
+    row = pieces.whole(clip(["one", "two"]))
+    soft = pieces.softened(row)
+    assert soft.samples[0] == soft.samples[-1] == 0
+    middle = slice(pieces.SOFT, -pieces.SOFT)
+    assert np.array_equal(soft.samples[middle], row.samples[middle])
+    assert loudness(soft.samples[: pieces.SOFT // 8]) < loudness(row.samples[: pieces.SOFT]) / 4
+    assert (soft.text, soft.starts) == (row.text, row.starts)
