@@ -49,7 +49,10 @@ class Encoder:
 
     async def finish(self) -> bytes:
         """The rest; nothing is pushed after it."""
-        return await asyncio.to_thread(self._encoded, np.zeros(0, np.float32), True)
+        nothing = np.zeros(0, np.float32)
+        if self._is_quick:
+            return self._encoded(nothing, True)
+        return await asyncio.to_thread(self._encoded, nothing, True)
 
     def _encoded(self, samples: Waveform, is_last: bool) -> bytes:
         if self._tempo is not None:

