@@ -22,7 +22,7 @@ def kill(process: int) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(240)
 def test_when_the_engine_is_killed_who_is_heard_is_told_and_the_node_ends_for_a_supervisor(
     own_cache: Path, tmp_path: Path
 ) -> None:
@@ -51,7 +51,7 @@ def test_when_the_engine_is_killed_who_is_heard_is_told_and_the_node_ends_for_a_
         all_end(processes, 10)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(240)
 def test_when_the_node_is_killed_its_engine_ends_too(own_cache: Path, tmp_path: Path) -> None:
     with running(tmp_path, engine="vllm") as node:
         processes = descendants(node.process.pid)
