@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from orpheus_clone import layout
 from orpheus_clone.cluster.placement import Wanted
 from orpheus_clone.errors import DataError, OrpheusCloneError
-from orpheus_clone.serve import logs, refusals, wire
+from orpheus_clone.serve import logs, wire
 from orpheus_clone.serve.seats import Order, OwnSeat
 from orpheus_clone.serve.server import RESTARTS
 from orpheus_clone.serve.service import Service
@@ -37,7 +37,7 @@ _GONE = (WebSocketDisconnect, RuntimeError)
 
 
 def routes(service: Service) -> APIRouter:
-    """The sockets between nodes; no client of ours uses them."""
+    """The sockets between nodes; the gate lets nobody else in."""
     router = APIRouter()
 
     @router.websocket(wire.PATH)
@@ -48,9 +48,6 @@ def routes(service: Service) -> APIRouter:
         arm: Arm = "current",
         patience_s: Annotated[float, Query(ge=0, le=LONGEST_PATIENCE_S)] = 0.0,
     ) -> None:
-        if not service.secret.accepts(socket.headers):
-            await refusals.deny(socket, refusals.answer(403, "this is for the fleet's own nodes"))
-            return
         await socket.accept()
         logs.bind(voice=voice)
         wanted = Wanted(voice, service.membership.me.pool, bundle)
