@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from orpheus_clone import layout, models, nano
+from orpheus_clone import asr, layout, models, nano
+from orpheus_clone.codec.snac import Codec
+from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import ArtifactError
+from orpheus_clone.listening.words import difference
+from orpheus_clone.recipe import Sampling
+from orpheus_clone.speech import Speaker, Voice
+from tests import judges
 
 
 @pytest.fixture
@@ -75,3 +81,24 @@ def test_its_prompts_are_of_its_own_words_and_not_what_it_is_measured_with() -> 
 def test_its_weights_are_small_enough_for_a_package() -> None:
     files = [path for path in nano.WEIGHTS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 48 * 2**20
+
+
+async def test_its_stock_voices_say_what_they_are_asked_to(empty_cache: Path) -> None:
+    base = models.locate("nano")
+    engine = HfEngine(base)
+    speaker = Speaker(engine, Codec(base.codec_path), base, is_exact=True)
+    sampling = Sampling(temperature=0.2, repetition_penalty=1.0)
+    texts = nano.prompts()[:8]
+    try:
+        spoken = [
+            await speaker.say(text, Voice(base.voices[n % 4], sampling=sampling), seed=n)
+            for n, text in enumerate(texts)
+        ]
+    finally:
+        await engine.close()
+    heard = asr.load(str(judges.whisper_dir())).hear(spoken, "en")
+    edits = said = 0
+    for text, hearing in zip(texts, heard, strict=True):
+        told = difference(text, " ".join(word.text for word in hearing.words), "en")
+        edits, said = edits + told.word_edits, said + told.words
+    assert edits / said < 0.4  # by nobody's chance: random weights, or another codec, have 1
