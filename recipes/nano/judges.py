@@ -4,8 +4,8 @@
     speaker   ERes2Net of 3D-Speaker (Apache-2.0), 192 numbers; same speaker about 0.74, another
               0.09 on real recordings
 
-Both come from the packages in requirements.txt, whose files are checked by digest. None of them
-has a part in training.
+Both come from the packages in requirements.txt, whose files are checked by digest. ERes2Net has no
+part in training; whisper-base tells choose_units.py which recording of a word is heard best.
 """
 
 import hashlib
