@@ -69,12 +69,16 @@ class Admission:
         """Busy, or EngineDead, where one more session is not to be here: try the next node."""
         if not self.engine_lives():
             raise EngineDead(GONE)
-        if self.is_draining:
-            raise Busy("this node is about to stop; others take new sessions", retry_after_s=1)
+        self.check_stays()
         if self.promise.max_sessions is not None and self.sessions >= self.promise.max_sessions:
             raise Busy(f"this node has {self.sessions} sessions, and --max-sessions is no more")
         self._forget_late()
         self._check_room(self.streams + len(self._reserved))
+
+    def check_stays(self) -> None:
+        """Busy where this node is about to stop: nobody is to begin anything through it."""
+        if self.is_draining:
+            raise Busy("this node is about to stop; others take new sessions", retry_after_s=1)
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:

@@ -69,8 +69,9 @@ async def placed(
     """A session of a client that sent `headers`, once a node has room for it; see `Placed`.
 
     UnknownVoice, or DataError for what is no voice's name; Busy or NodeError where no node can
-    speak it now.
+    speak it now, or this one is about to stop.
     """
+    service.admission.check_stays()  # another node would speak, and this one would cut it off
     named = headers.get(SESSION) or uuid.uuid4().hex
     logs.bind(voice=voice)
     wanted, arm = await _wanted(service, voice, named)

@@ -26,7 +26,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "PLAYED", Pace(500.0, 6))
 
 
-@pytest.mark.timeout(120)
 def test_a_table_and_a_line_say_what_server_proxy_and_crowd_take(
     small: None, own_cache: object
 ) -> None:

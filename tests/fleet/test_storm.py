@@ -53,6 +53,18 @@ async def test_no_word_is_lost_and_none_is_said_by_another_while_nodes_die_leave
     sessions = [talk.session(voices[of], seed) for seed, of in enumerate(drawn)]
     exits: list[int] = []
 
+    def is_in_the_middle(session: Session, of: str) -> bool:
+        """Whether it is heard through one node from another, and has most of its words to come."""
+        fronts, url = session.fronts[-1:], fleet.nodes[of].url
+        is_early = 4096 < len(session.pcm) < talk.WORDS * 4096
+        return is_early and not url.endswith(*fronts) and session.nodes[-1:] == [number(of, 6)]
+
+    async def kill() -> None:
+        async with asyncio.timeout(60):
+            while not any(is_in_the_middle(session, "b") for session in sessions):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        fleet.kill("b")
+
     async def drain() -> None:
         exits.append(await asyncio.to_thread(fleet.nodes["c"].stop))
 
@@ -61,7 +73,7 @@ async def test_no_word_is_lost_and_none_is_said_by_another_while_nodes_die_leave
         fleet,
         {
             20: lambda: asyncio.to_thread(fleet.start, "d"),
-            60: lambda: asyncio.to_thread(fleet.kill, "b"),
+            60: kill,
             110: drain,
         },
     )

@@ -347,6 +347,15 @@ async def test_a_node_that_stops_lets_a_silent_session_go_and_one_that_speaks_en
         assert speakers(sound(await client.final("y")), NAMES) == {"c": len(SECOND.split())}
 
 
+async def test_a_node_that_is_about_to_stop_takes_no_client_though_another_would_speak(
+    nodes: Nodes,
+) -> None:
+    nodes["a"].node.admission.is_draining = True
+    refused = await say(nodes["a"])
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (await say(nodes["b"])).status_code == 200
+
+
 async def test_where_all_are_full_a_client_is_told_before_its_socket_is_accepted(
     nodes: Nodes,
 ) -> None:
