@@ -42,6 +42,7 @@ LONGEST_TEXT = 8000
 """Characters of a request."""
 IDLE_S = 20.0
 """`inactivity_timeout` where the client names none."""
+SHORTEST_IDLE_S = 0.1
 PATIENCE_S = 5.0
 """What is said over a socket waits so long for room; LiveKit gives up after 10 s."""
 
@@ -79,10 +80,9 @@ class Query:
             idle_s = float(seconds)
         except ValueError:
             idle_s = 0.0
-        if not 0 < idle_s <= limits.idle_seconds:
-            raise DataError(
-                f"inactivity_timeout: {seconds!r} is not from 1 to {limits.idle_seconds:g} seconds"
-            )
+        if not SHORTEST_IDLE_S <= idle_s <= limits.idle_seconds:
+            span = f"from {SHORTEST_IDLE_S:g} to {limits.idle_seconds:g} seconds"
+            raise DataError(f"inactivity_timeout: {seconds!r} is not {span}")
         form = formats.elevenlabs(given.get("output_format", formats.ELEVENLABS_DEFAULT))
         is_auto, is_synchronised = (
             given.get(flag, "").lower() == "true" for flag in ("auto_mode", "sync_alignment")

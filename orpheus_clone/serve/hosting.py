@@ -8,6 +8,7 @@ voice, nothing runs in circles.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -20,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orpheus_clone import layout
 from orpheus_clone.cluster.placement import Wanted
-from orpheus_clone.errors import DataError, OrpheusCloneError
+from orpheus_clone.errors import DataError, EngineError, OrpheusCloneError
 from orpheus_clone.serve import logs, wire
 from orpheus_clone.serve.seats import Order, OwnSeat
 from orpheus_clone.serve.server import RESTARTS
@@ -28,12 +29,12 @@ from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.wire import Answered, Asked
 from orpheus_clone.store.pointer import Arm
 
+log = logging.getLogger(__name__)
+
 POLICY = 1008
 LONGEST_PATIENCE_S = 60.0
 LOOK_S = 1.0
 """How often a session in which nobody speaks looks whether the node is about to stop."""
-_GONE = (WebSocketDisconnect, RuntimeError)
-"""What is raised where the other end hung up, or we did."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -51,7 +52,7 @@ def routes(service: Service) -> APIRouter:
         await socket.accept()
         logs.bind(voice=voice)
         wanted = Wanted(voice, service.membership.me.pool, bundle)
-        with suppress(*_GONE):
+        with suppress(WebSocketDisconnect):
             await _host(service, socket, Order(wanted, arm, patience_s))
 
     return router
@@ -81,7 +82,15 @@ def _check(wanted: Wanted) -> None:
 
 
 async def _tell(socket: WebSocket, answered: Answered) -> None:
-    await socket.send_text(answered.model_dump_json(exclude_defaults=True))
+    await _sent(socket.send_text(answered.model_dump_json(exclude_defaults=True)))
+
+
+async def _sent(sending: Awaitable[None]) -> None:
+    """WebSocketDisconnect where the other end hung up, or we did."""
+    try:
+        await sending
+    except RuntimeError:  # what Starlette raises then, as torch and others do for much else
+        raise WebSocketDisconnect from None
 
 
 class _Stream:
@@ -170,12 +179,18 @@ class _Hosted:
             task.cancel()
 
     async def _speak(self, stream: _Stream) -> None:
-        with suppress(*_GONE):
+        with suppress(WebSocketDisconnect):
             try:
                 await self._sound(stream)
                 ending = Answered(stream=stream.number, over=True)
             except OrpheusCloneError as error:
                 ending = Answered(stream=stream.number, error=wire.failure(error))
+            except WebSocketDisconnect:
+                raise
+            except Exception as error:
+                log.exception("a session of another node's client failed")
+                failed = EngineError(f"this node could not speak it: {type(error).__name__}")
+                ending = Answered(stream=stream.number, error=wire.failure(failed))
             await _tell(self._socket, ending)
             self._streams.pop(stream.number, None)
 
@@ -186,7 +201,6 @@ class _Hosted:
                 tokens += chunk.tokens
                 if len(chunk.samples) or chunk.finish is not None:
                     await stream.room.acquire()
-                    await self._socket.send_bytes(
-                        wire.packed(stream.number, replace(chunk, tokens=tokens))
-                    )
+                    packed = wire.packed(stream.number, replace(chunk, tokens=tokens))
+                    await _sent(self._socket.send_bytes(packed))
                     tokens = 0

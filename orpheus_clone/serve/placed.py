@@ -98,6 +98,8 @@ class Placed:
         self._seat: Seat | None = None
         self._moving = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
+        self._speaking = 0
+        """Texts that are spoken at once, a context each."""
         self.node = ""
         """The id of the node that speaks, or spoke last."""
         self.bundle: str | None = None
@@ -121,6 +123,15 @@ class Placed:
 
     async def speak(self, lines: Lines) -> AsyncGenerator[Chunk, None]:
         """Sound of a text as it comes, from one node after the other if it must be."""
+        self._speaking += 1
+        try:
+            async with aclosing(self._spoken(lines)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._speaking -= 1
+
+    async def _spoken(self, lines: Lines) -> AsyncGenerator[Chunk, None]:
         seat, moves = await self._seated(), 0
         while True:
             is_heard = False
@@ -135,11 +146,15 @@ class Placed:
                         yield chunk
                 return
             except ELSEWHERE as error:
+                if isinstance(error, Busy) and self._speaking > 1:
+                    raise  # the others are heard where they are
                 self._leave(seat, error)
                 moves += 1
                 if moves == MOST_MOVES or (is_heard and self._on_failure is OnFailure.ERROR):
                     raise
                 lines.again()
+                if lines.is_over:
+                    return  # all of it was heard
                 seat = await self._seated(seat.node, error)
 
     async def _seated(self, left: str = "", why: OrpheusCloneError | None = None) -> Seat:

@@ -19,6 +19,8 @@ from orpheus_clone.serve.streaming import ClosingResponse
 
 log = logging.getLogger(__name__)
 
+ANSWER_S = 60.0
+"""Within which the owner answers, a bundle loaded and probed included."""
 _RETURNED = ("content-type", NODE, "retry-after")
 
 
@@ -29,7 +31,7 @@ class Proxy:
         self._membership, self._secret = service.membership, service.secret
         # As many connections as there are requests, and straight to the other node.
         self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=2.0),
+            timeout=httpx.Timeout(ANSWER_S, connect=2.0),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
             verify=service.trust,

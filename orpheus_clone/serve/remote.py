@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from orpheus_clone.cluster.state import NodeState
 from orpheus_clone.errors import DataError, NodeError, OrpheusCloneError
@@ -78,7 +78,7 @@ class FarSeat:
                 ping_timeout=PONG_S,
                 close_timeout=CLOSE_S,
             )
-        except (OSError, InvalidHandshake) as error:  # one that is late is an OSError too
+        except (OSError, WebSocketException) as error:  # one that is late is an OSError too
             raise NodeError(f"node {node.id} at {node.url} lets nobody in: {error!r}") from None
         try:
             return cls(node, socket, await _bundle(node.id, socket))

@@ -138,7 +138,9 @@ async def serve(
 
 
 def check_reachable(settings: Settings) -> None:
-    """RecipeError where other nodes would be told an address that leads them to themselves."""
+    """RecipeError where other nodes would be told an address that leads them nowhere, or home."""
+    if settings.node_url is not None and not settings.node_url.startswith(("http://", "https://")):
+        raise RecipeError(f"--node-url {settings.node_url}: expected http://HOST:PORT or https://…")
     if settings.redis_url is None or settings.node_url is not None:
         return
     is_everywhere = settings.host in ("0.0.0.0", "::")
@@ -275,6 +277,7 @@ def _config(service: Service, certificate: ssl.SSLContext | None) -> uvicorn.Con
         log_config=None,
         ssl_context_factory=None if certificate is None else lambda *_: certificate,
         timeout_graceful_shutdown=CLOSE_SECONDS,
+        http="h11",  # httptools takes headers of any size, before a key is asked for
         h11_max_incomplete_event_size=64 * 1024,
         ws=Sockets,
         ws_max_size=service.limits.frame_bytes,

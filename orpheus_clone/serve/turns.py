@@ -67,9 +67,7 @@ class Turns:
     async def aclose(self) -> None:
         """Give back what room is held."""
         await self._held.aclose()
-        if self._has_room:
-            self._has_room = False
-            self._admission.tell()
+        self._has_room = False
 
     async def _take_room(self) -> None:
         until = asyncio.get_running_loop().time() + self._patience_s
@@ -84,9 +82,16 @@ class Turns:
 
     @asynccontextmanager
     async def _room(self) -> AsyncGenerator[None, None]:
-        with self._admission.turn():
-            async with self._slots.use(self._adapter):
-                yield
+        try:
+            with self._admission.turn():
+                async with self._slots.use(self._adapter):
+                    yield
+        except Busy:
+            raise  # it had nothing that others wait for
+        except BaseException:  # an adapter could not be loaded, or nobody waits for it any more
+            self._admission.tell()
+            raise
+        self._admission.tell()
 
 
 async def _is_set(event: asyncio.Event, until: float) -> bool:

@@ -3,9 +3,13 @@
 import random
 
 import choose_units
+import measure
 import numpy as np
 import pytest
+import sentences
 from choose_units import Codes, Trial
+
+from orpheus_clone import nano
 
 CAT, DOG = ("ada", "cat"), ("ada", "dog")
 
@@ -53,7 +57,7 @@ def test_one_lucky_hearing_weighs_less_than_its_kind(trial: Trial) -> None:
 
 def test_its_lines_are_not_what_nano_is_measured_with_and_every_voice_gets_some() -> None:
     made = [line for _, line in zip(range(400), choose_units.lines(), strict=False)]
-    kept = {*choose_units.measure.rung(50), *choose_units.nano.prompts()}
-    asked = {tuple(choose_units.sentences.words_of(line)) for line in kept}
-    assert {voice for voice, _ in made} == set(choose_units.nano.VOICES)
+    kept = {*measure.rung(50), *nano.prompts()}
+    asked = {tuple(sentences.words_of(line)) for line in kept}
+    assert {voice for voice, _ in made} == set(nano.VOICES)
     assert not {tuple(words) for _, words in made} & asked

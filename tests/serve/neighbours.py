@@ -42,6 +42,8 @@ class Storyteller(Teller):
         self.lives = True
         self.dies_of: str | None = None
         """A text that is in the prompt."""
+        self.breaks = False
+        """It raises what a GPU's library does."""
         self.asked = self.open = self.made = 0
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
@@ -52,6 +54,8 @@ class Storyteller(Teller):
                 self.lives = False
             async for delta in super().generate(request):
                 await self.goes_on.wait()
+                if self.breaks:
+                    raise RuntimeError("CUDA error")
                 if not self.lives:
                     raise EngineDead(f"the engine of {self._node} is gone")
                 self.made += bool(delta.tokens)

@@ -54,9 +54,10 @@ MULTI = "/v1/text-to-speech/ada/multi-stream-input"
         ("/v1/text-to-speech/nobody/stream-input", 404, "no voice 'nobody'"),
         ("/v1/text-to-speech/NOBODY/stream-input", 400, "voice name"),
         (MULTI + "?output_format=mp3_8000_8", 400, "output_format: 'mp3_8000_8' is none of"),
-        (MULTI + "?inactivity_timeout=181", 400, "not from 1 to 180 seconds"),
-        (MULTI + "?inactivity_timeout=nan", 400, "not from 1 to 180 seconds"),
-        (MULTI + "?inactivity_timeout=soon", 400, "'soon' is not from 1"),
+        (MULTI + "?inactivity_timeout=181", 400, "not from 0.1 to 180 seconds"),
+        (MULTI + "?inactivity_timeout=1e-6", 400, "not from 0.1 to 180 seconds"),
+        (MULTI + "?inactivity_timeout=nan", 400, "not from 0.1 to 180 seconds"),
+        (MULTI + "?inactivity_timeout=soon", 400, "'soon' is not from 0.1"),
     ],
 )
 async def test_what_cannot_be_served_is_refused_before_the_socket_is_accepted(

@@ -23,11 +23,12 @@ from orpheus_clone import audio
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.ring import Ring
 from orpheus_clone.models import BaseModel
-from orpheus_clone.serve import hosting, remote, wire
+from orpheus_clone.serve import elevenlabs, hosting, remote, wire
 from orpheus_clone.serve.auth import NodeSecret
 from orpheus_clone.serve.formats import OpenAIFormat
 from orpheus_clone.serve.lines import Lines
 from orpheus_clone.serve.placed import placed
+from orpheus_clone.serve.rates import ENOUGH
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
 from tests.fleet.conftest import german
 from tests.serve.neighbours import (
@@ -380,6 +381,34 @@ async def test_an_engine_that_dies_here_leaves_the_session_to_another_node(nodes
         pcm = sound(await client.final("x"))
     assert words(pcm)[-len(SECOND.split()) :] == spelt(SECOND)
     assert speakers(pcm, NAMES)["c"] >= len(SECOND.split())
+
+
+async def test_what_breaks_at_another_node_is_told_at_once_and_stands_in_its_log(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes["b"].engine.breaks = True
+    answer = await say(nodes["a"])
+    assert answer.status_code == 503
+    assert "this node could not speak it: RuntimeError" in answer.json()["error"]["message"]
+    assert "CUDA error" in caplog.text
+
+
+async def test_a_context_that_finds_no_room_leaves_the_others_of_its_socket_where_they_are(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elevenlabs, "PATIENCE_S", 0.05)
+    nodes["b"].node.admission.rates.begin_with(1, ENOUGH / 2)
+    engine = nodes["b"].engine
+    async with socket(nodes["a"].address, voice=VOICE) as client:
+        await client.say({"text": TEXT, "context_id": "x", "flush": True})
+        await client.hear(lambda m: m.get("audio"))
+        engine.goes_on.clear()
+        await client.say({"text": SECOND, "context_id": "y", "flush": True})
+        await client.hear(lambda m: m.get("error"))
+        engine.goes_on.set()
+        await client.say({"context_id": "x", "close_context": True})
+        assert words(sound(await client.final("x"))) == spelt(TEXT)
+    assert nodes["b"].network.connections == 1
 
 
 async def test_an_utterance_that_kills_every_node_is_not_tried_on_all_of_them(

@@ -26,6 +26,7 @@ HERE = Settings(
         {"redis_url": "redis://redis.internal:6379"},
         {"host": "0.0.0.0"},
         {"host": "::", "redis_url": "redis://10.0.0.1"},
+        {"node_url": "10.0.0.7:8000"},
     ],
 )
 def test_an_address_that_leads_others_to_themselves_is_refused(changes: dict[str, str]) -> None:

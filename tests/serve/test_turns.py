@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orpheus_clone.bundle import Adapter
-from orpheus_clone.errors import Busy
+from orpheus_clone.errors import Busy, EngineError
 from orpheus_clone.script import Script
 from orpheus_clone.serve.admission import Admission
 from orpheus_clone.serve.metrics import Metrics
@@ -123,3 +123,27 @@ async def test_a_session_that_begins_to_speak_keeps_no_other_place(
         async with aclosing(turns(Script.of(SENTENCE), admission, slots)) as text:
             await text.next()
         admission.check()
+
+
+class Broken(Talker):
+    """An engine that takes its time with an adapter, and then cannot load it."""
+
+    async def load(self, adapter: Adapter) -> None:
+        if adapter.name == "broken":
+            await asyncio.sleep(0)
+            raise EngineError("no")
+
+
+async def test_who_waits_for_the_room_of_one_that_could_not_be_loaded_gets_it(
+    admission: Admission,
+) -> None:
+    slots = Slots(Broken(), 2, Metrics())
+    broken = turns(Script.of(SENTENCE), admission, slots, voice="broken")
+    waiting = turns(Script.of(SENTENCE), admission, slots, voice="b", patience_s=60)
+    async with aclosing(broken), aclosing(waiting), asyncio.timeout(10):
+        failing = asyncio.create_task(broken.next())
+        await asyncio.sleep(0)
+        spoken = asyncio.create_task(waiting.next())
+        with pytest.raises(EngineError):
+            await failing
+        assert await spoken == SENTENCE.strip()
