@@ -90,7 +90,7 @@ class NodeSecret:
 
     A request that bears it was let in by the node that sent it, and what its internal headers say
     is true. Without a secret every request is taken for a node's: `check_secret` lets such a fleet
-    only be on one machine.
+    only be on one machine and without keys.
     """
 
     def __init__(self, secret: str | None) -> None:
@@ -132,12 +132,12 @@ def check_host(host: str, keys: Keys) -> None:
         )
 
 
-def check_secret(host: str, redis_url: str | None, secret: NodeSecret) -> None:
-    """RecipeError if a node of a fleet without a secret were to listen beyond this machine."""
-    if redis_url is not None and not secret.is_set and not is_loopback(host):
+def check_secret(host: str, redis_url: str | None, secret: NodeSecret, keys: Keys) -> None:
+    """RecipeError for a fleet without a secret that has keys, or listens beyond this machine."""
+    if redis_url is not None and not secret.is_set and (keys.are_set or not is_loopback(host)):
         raise RecipeError(
-            f"--host {host} and --redis-url: nodes on several machines must know each other; set "
-            f"the same {SECRET_VARIABLE} on all of them (openssl rand -hex 32)"
+            f"--host {host} and --redis-url: nodes with keys, or on several machines, must know "
+            f"each other; set the same {SECRET_VARIABLE} on all of them (openssl rand -hex 32)"
         )
 
 

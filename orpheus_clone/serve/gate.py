@@ -75,6 +75,8 @@ class Gate:
             scope["headers"] = [(n, v) for n, v in scope["headers"] if _is_a_clients(n)]
         if not self._keys.are_set:
             return None
+        if scope["path"].startswith(BETWEEN_NODES):
+            return _unknown("this is for the nodes of a fleet, which have a secret")
         if key is None:
             return _unknown("a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
         method = scope.get("method", "")

@@ -101,7 +101,7 @@ async def serve(
     keys = Keys([] if settings.keys is None else read_keys(settings.keys))
     secret = NodeSecret.from_environment()
     check_host(settings.host, keys)
-    check_secret(settings.host, settings.redis_url, secret)
+    check_secret(settings.host, settings.redis_url, secret, keys)
     check_reachable(settings)
     certificate, trust = settings.tls.listening(), settings.tls.connecting()
     with contextlib.ExitStack() as stack:

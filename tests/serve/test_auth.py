@@ -259,12 +259,14 @@ def test_a_secret_that_could_be_guessed_is_refused(monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_fleet_beyond_this_machine_needs_a_secret() -> None:
-    check_secret("127.0.0.1", "redis://localhost", NodeSecret(None))
-    check_secret("0.0.0.0", None, NodeSecret(None))
-    check_secret("0.0.0.0", "redis://redis", NodeSecret(SECRET))
-    with pytest.raises(RecipeError, match=f"set the same {SECRET_VARIABLE} on all of them"):
-        check_secret("0.0.0.0", "redis://redis", NodeSecret(None))
+def test_a_fleet_beyond_this_machine_or_with_keys_needs_a_secret() -> None:
+    none, keys = Keys([]), Keys([known("right")])
+    check_secret("127.0.0.1", "redis://localhost", NodeSecret(None), none)
+    check_secret("0.0.0.0", None, NodeSecret(None), keys)
+    check_secret("0.0.0.0", "redis://redis", NodeSecret(SECRET), keys)
+    for host, its in (("0.0.0.0", none), ("127.0.0.1", keys)):
+        with pytest.raises(RecipeError, match=f"set the same {SECRET_VARIABLE} on all of them"):
+            check_secret(host, "redis://redis", NodeSecret(None), its)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

@@ -101,6 +101,13 @@ async def test_what_is_said_between_nodes_is_believed_from_nodes_alone(
     assert (answer.status_code, answer.json()) == (200, passed)
 
 
+async def test_where_there_are_keys_nobody_speaks_as_a_node_without_the_secret() -> None:
+    answer = await ask(RIGHT, headers={"authorization": "Bearer right"}, path="/v1/nodes/session")
+    assert answer.status_code == 401
+    assert "a fleet, which have a secret" in answer.json()["error"]["message"]
+    assert (await ask(OPEN, path="/v1/nodes/session")).status_code == 404
+
+
 async def test_a_key_that_is_not_for_it_is_refused_before_anything_is_read() -> None:
     keys = Keys([known("right", "ci", (KeyScope.PUBLISH, KeyScope.OPERATE))])
     answer = await ask(keys, headers={"authorization": "Bearer right"})
@@ -155,6 +162,7 @@ async def ask(
     *,
     secret: NodeSecret = NO_SECRET,
     what: str = "count",
+    path: str = "",
 ) -> httpx.Response:
     """What an application behind the gate answers; it says how much it read."""
     app = FastAPI()
@@ -170,4 +178,6 @@ async def ask(
 
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-        return await client.post(f"/v1/audio/speech/{what}", content=content, headers=headers)
+        return await client.post(
+            path or f"/v1/audio/speech/{what}", content=content, headers=headers
+        )
