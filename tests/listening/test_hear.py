@@ -1,12 +1,10 @@
 """Utterances heard by real judges: a speaker's own recordings, changed by a known amount."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soxr
 
-from orpheus_clone import asr, audio, dnsmos, speaker, text
+from orpheus_clone import asr, audio, dnsmos, nano, speaker, text
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.judges import Judges
@@ -25,7 +23,7 @@ TEXTS = dict(
 )
 HELD = ("003", "004", "007", "008")
 NAME, OTHER = "005", "009"
-NANO_CODEC = Path(__file__).parents[2] / "recipes" / "nano" / "codec"
+NANO_CODEC = nano.WEIGHTS / "codec"
 
 
 def clip(name: str) -> Waveform:

@@ -7,10 +7,10 @@ import corpus
 import hear_base
 import sentences
 import vocabulary
-from measure import HERE
 from tokenizers import Tokenizer
 
 from orpheus_clone import layout, tokens
+from orpheus_clone.nano import WEIGHTS
 
 
 def test_the_lines_that_are_heard_are_not_those_of_the_corpus() -> None:
@@ -21,15 +21,15 @@ def test_the_lines_that_are_heard_are_not_those_of_the_corpus() -> None:
 
 
 def test_what_a_base_says_is_whole_frames() -> None:
-    tokenizer = Tokenizer.from_file(str(HERE / "base" / "tokenizer.json"))
-    base = hear_base.load(HERE / "base")
+    tokenizer = Tokenizer.from_file(str(WEIGHTS / "base" / "tokenizer.json"))
+    base = hear_base.load(WEIGHTS / "base")
     ids, _ = hear_base.speak(base, [*tokens.prompt(tokenizer.encode("ada: hello.").ids)], 0.2)
     assert len(ids) > 7 * 7
     assert len(tokens.tokens_to_codes(ids)) == len(ids) // 7
 
 
 def test_the_kept_base_is_what_train_base_makes() -> None:
-    folder = HERE / "base"
+    folder = WEIGHTS / "base"
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config == base_model.LLAMA
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -17,11 +17,11 @@ from codec_plan import Clock, Plan
 from quantised import Quantised
 from train_codec import Trainer
 
-from orpheus_clone import layout
+from orpheus_clone import layout, nano
 from orpheus_clone.codec.snac import Codec
 from tests.conftest import DATA_SAMPLES
 
-KEPT = Path(train_codec.__file__).parent / "codec"
+KEPT = nano.WEIGHTS / "codec"
 TINY = train_codec.CONFIG | {"encoder_dim": 4, "decoder_dim": 32}
 
 
