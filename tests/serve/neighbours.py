@@ -106,6 +106,8 @@ class Network:
                 return
             inner_reader, inner_writer = await asyncio.open_connection(*self._behind)
             self._open.add(inner_writer)
+            if not self._is_up:  # it was cut meanwhile
+                inner_writer.transport.abort()
             await asyncio.gather(
                 self._pass_on(reader, inner_writer, is_inward=True),
                 self._pass_on(inner_reader, writer),
