@@ -86,8 +86,8 @@ def test_a_signal_lets_the_sentence_of_a_stored_voice_be_spoken_and_ends_with_0(
             node.process.send_signal(number)
             eventually(lambda: node.get("/readyz").status_code == 503, 5, "it is not ready")
             refused = node.speak("Hello.", "jack")
-            assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
-            assert "no node is ready" in refused.json()["error"]["message"]
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert "about to stop" in refused.json()["error"]["message"]
             assert node.get("/livez").status_code == 200
             sound += b"".join(blocks)
         assert frames_of(sound) == 23
