@@ -8,41 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from orpheus_clone import nano, tokens
+from orpheus_clone.bench.random_base import ORPHEUS_3B, SNAC_24KHZ
 
 SEED = 20_26
 
-LLAMA: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
+LLAMA: dict[str, Any] = ORPHEUS_3B | {
     "dtype": "float32",
-    "vocab_size": tokens.VOCABULARY,
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
-    "max_position_embeddings": 8192,
-    "rope_theta": 500_000.0,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": True,
+    "head_dim": 32,
     "initializer_range": 0.1,
-    "bos_token_id": tokens.BEGIN_OF_TEXT,
-    "eos_token_id": tokens.END_OF_SPEECH,
-    "pad_token_id": tokens.PAD,
 }
-
-SNAC: dict[str, Any] = {
-    "sampling_rate": tokens.SAMPLE_RATE,
-    "encoder_dim": 8,
-    "encoder_rates": [2, 4, 8, 8],
-    "decoder_dim": 64,
-    "decoder_rates": [8, 8, 4, 2],
-    "attn_window_size": None,
-    "codebook_size": tokens.CODEBOOK,
-    "codebook_dim": 8,
-    "vq_strides": [4, 2, 1],
-    "noise": True,
-    "depthwise": True,
-}
+SNAC = SNAC_24KHZ | {"encoder_dim": 8, "decoder_dim": 64}
 
 _CONTROL = {
     tokens.BEGIN_OF_TEXT: "<|begin_of_text|>",

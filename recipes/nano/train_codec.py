@@ -37,20 +37,9 @@ from snac import SNAC
 from torch import Tensor
 
 from orpheus_clone import tokens
+from orpheus_clone.bench.random_base import SNAC_24KHZ
 
-CONFIG: dict[str, Any] = {
-    "sampling_rate": tokens.SAMPLE_RATE,
-    "encoder_dim": 16,
-    "encoder_rates": [2, 4, 8, 8],
-    "decoder_dim": 384,
-    "decoder_rates": [8, 8, 4, 2],
-    "attn_window_size": None,
-    "codebook_size": tokens.CODEBOOK,
-    "codebook_dim": 8,
-    "vq_strides": [4, 2, 1],
-    "noise": True,
-    "depthwise": True,
-}
+CONFIG = SNAC_24KHZ | {"encoder_dim": 16, "decoder_dim": 384}
 MEL_WEIGHT = 15.0
 PITCH_WEIGHT = 3.0
 CRITICS_RATE = 0.5
