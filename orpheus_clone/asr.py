@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orpheus_clone import layout, silence
+from orpheus_clone import disk, silence
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import MachineError, NoSpeechError, RecipeError
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -373,8 +373,8 @@ def _fetch(name: str) -> Path:
 def _digest(folder: Path, compute_type: str) -> str:
     """Of the files that make the model and of what else decides what is heard."""
     present = [file for file in MODEL_FILES + OPTIONAL_FILES if (folder / file).is_file()]
-    files = [[file, layout.sha256_file(folder / file)] for file in present]
-    return layout.sha256_json([REVISION, compute_type, files])
+    files = [[file, disk.sha256_file(folder / file)] for file in present]
+    return disk.sha256_json([REVISION, compute_type, files])
 
 
 def _threads() -> int:

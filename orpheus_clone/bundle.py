@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
-from orpheus_clone import layout, lora
+from orpheus_clone import disk, layout, lora
 from orpheus_clone.errors import ArtifactError, DataError
 from orpheus_clone.lora import MAX_RANK, PROJECTIONS, Dimensions
 from orpheus_clone.models import BaseModel
@@ -144,16 +144,16 @@ def adapter_config(base: str, rank: int, lora_alpha: float, lora_dropout: float)
 
 def content_digest(path: Path) -> str:
     """SHA-256 over the names and contents of a bundle's files."""
-    return layout.sha256_json({name: layout.sha256_file(path / name) for name in FILES})
+    return disk.sha256_json({name: disk.sha256_file(path / name) for name in FILES})
 
 
 def write(out: Path, card: VoiceCard, adapter: Path, readme: str) -> Bundle:
     """Make a bundle of a trained adapter in the directory `out`/voice@digest."""
-    with layout.atomic_dir(out / f"{card.voice}.new") as temporary:
+    with disk.atomic_dir(out / f"{card.voice}.new") as temporary:
         for name in (WEIGHTS_FILE, CONFIG_FILE):
             shutil.copyfile(adapter / name, temporary / name)
-        layout.write_text(temporary / README_FILE, readme)
-        layout.write_json(temporary / VOICE_FILE, asdict(card))
+        disk.write_text(temporary / README_FILE, readme)
+        disk.write_json(temporary / VOICE_FILE, asdict(card))
     made = out / f"{card.voice}.new"
     final = out / bundle_name(card.voice, content_digest(made))
     if final.exists():
@@ -194,7 +194,7 @@ def check_size(name: str, size: int, where: object) -> None:
 
 def parse_card(content: bytes, where: str) -> VoiceCard:
     """The content of a voice.json, checked field by field; `where` names it in errors."""
-    data = layout.parse_json(content, where, "publish the voice again")
+    data = disk.parse_json(content, where, "publish the voice again")
     if set(data) != {each.name for each in fields(VoiceCard)}:
         raise ArtifactError(f"{where}: is not a voice card of this version; publish again")
     try:
@@ -225,7 +225,7 @@ def check_fits(bundle: Bundle, base: BaseModel) -> None:
             f"{bundle.name} was trained on {bundle.card.base} {bundle.card.base_digest[:12]}, but "
             f"this is {base.name} {base.digest[:12]}: serve that base, or train on this one"
         )
-    config = layout.read_json(base.path / "config.json", "fetch the base model again")
+    config = disk.read_json(base.path / "config.json", "fetch the base model again")
     wanted = lora.dimensions_of(config)
     if bundle.dimensions != wanted:
         raise ArtifactError(
@@ -237,7 +237,7 @@ def check_fits(bundle: Bundle, base: BaseModel) -> None:
 
 def _checked_weights(path: Path, card: VoiceCard) -> Dimensions:
     """Rank, targets, shapes, numbers: what vLLM would refuse later, or crash on."""
-    config = layout.read_json(path / CONFIG_FILE, "publish the voice again")
+    config = disk.read_json(path / CONFIG_FILE, "publish the voice again")
     rank = config.get("r")
     if type(rank) is not int or not 1 <= rank <= MAX_RANK:
         raise ArtifactError(f"{path}: rank {rank} is not 1 to {MAX_RANK}")
@@ -251,7 +251,7 @@ def _checked_weights(path: Path, card: VoiceCard) -> Dimensions:
             f"{path}: {CONFIG_FILE} sets {', '.join(odd)} otherwise than a voice of ours; it may "
             "hold only rank, alpha and dropout on the seven projections"
         )
-    digest = layout.sha256_file(path / WEIGHTS_FILE)
+    digest = disk.sha256_file(path / WEIGHTS_FILE)
     if digest != card.adapter_digest:
         raise ArtifactError(f"{path / WEIGHTS_FILE}: its digest is not the one in {VOICE_FILE}")
     return lora.check(path / WEIGHTS_FILE, rank)

@@ -15,24 +15,16 @@ A stage is done when its stamp is there: stamps are written last and whole.
 """
 
 import contextlib
-import errno
-import glob
-import hashlib
-import json
-import os
 import platform
 import re
-import shutil
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
-from orpheus_clone import __version__
-from orpheus_clone.errors import ArtifactError, DataError, MachineError, RecipeError
+from orpheus_clone import __version__, disk
+from orpheus_clone.errors import ArtifactError, DataError, RecipeError
 
 VOICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _BUNDLE_NAME = re.compile(rf"({VOICE_NAME.pattern})@[0-9a-f]{{12}}")
@@ -272,7 +264,7 @@ StampT = TypeVar("StampT", PreparedStamp, RunStamp)
 
 def read_stamp(path: Path, kind: type[StampT], hint: str) -> StampT:
     """The stamp at `path`; ArtifactError where it is missing or from another version."""
-    data = read_json(path, hint)
+    data = disk.read_json(path, hint)
     names = {field.name for field in fields(kind)}
     if set(data) != names:
         odd = ", ".join(sorted(names ^ set(data)))
@@ -280,164 +272,9 @@ def read_stamp(path: Path, kind: type[StampT], hint: str) -> StampT:
     return kind(**data)
 
 
-def read_json(path: Path, hint: str) -> dict[str, Any]:
-    """A JSON object from a file; ArtifactError with `hint` where it cannot be had."""
-    try:
-        return parse_json(path.read_bytes(), str(path), hint)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{path} is missing; {hint}") from None
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}; {hint}") from None
-
-
-def parse_json(data: bytes, where: str, hint: str) -> dict[str, Any]:
-    """A JSON object from bytes; ArtifactError with `hint` where there is none."""
-    try:
-        parsed = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # undecodable, not JSON, nested without end
-        raise ArtifactError(f"{where}: is not JSON ({error}); {hint}") from None
-    if not isinstance(parsed, dict):
-        raise ArtifactError(f"{where}: is not a JSON object; {hint}")
-    return parsed
-
-
 def write_stamp(path: Path, stamp: PreparedStamp | RunStamp) -> None:
     """Write a stamp, whole or not at all."""
-    write_json(path, asdict(stamp))
-
-
-def write_json(path: Path, data: object) -> None:
-    """Pretty JSON, whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears whole or not at all, even if the machine stops."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
-
-    Disk errors become MachineError and leave what was there before.
-    """
-    # The suffix is kept because some writers choose the format by it; two threads may write the
-    # same path, since equal recordings have equal keys.
-    mine = f"{os.getpid()}-{threading.get_ident()}"
-    temporary = path.with_name(f".{path.stem}.{mine}.part{path.suffix}")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that takes its place when the block ends well.
-
-    Of several who write the same path at once, the last one to end is what stays.
-    """
-    mine = f"{os.getpid()}-{uuid4().hex}"
-    temporary = path.with_name(f".{path.name}.{mine}.part")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _WRITING.add(mine)
-            _settle_unfinished(path)
-            temporary.mkdir()
-            yield temporary
-            _replace(path, temporary, path.with_name(f".{path.name}.{mine}.old"))
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            _WRITING.discard(mine)
-
-
-_WRITING: set[str] = set()
-"""The names of this process's own unfinished directories; in a container every process is 1."""
-
-
-def _replace(path: Path, temporary: Path, old: Path) -> None:
-    """Put `temporary` where `path` is; killed in between, `old` is what was there."""
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            path.rename(old)
-        try:
-            temporary.rename(path)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                with contextlib.suppress(FileNotFoundError):
-                    old.rename(path)
-                raise
-            # Somebody else's came between the two: it is what is replaced now.
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _settle_unfinished(path: Path) -> None:
-    """Remove what a killed process was writing in place of `path`, or put back what was there."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
-        if _is_abandoned(left):
-            if path.exists():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):  # somebody else has put it back, or a newer one
-                    left.rename(path)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if _is_abandoned(left):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_abandoned(left: Path) -> bool:
-    """Whether nobody writes an unfinished directory any more."""
-    name = left.suffixes[-2].removeprefix(".")
-    pid = name.partition("-")[0]
-    if pid == str(os.getpid()):
-        return name not in _WRITING
-    return not (pid.isdigit() and _is_running(int(pid)))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into MachineError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or isinstance(error, ConnectionError | TimeoutError):
-            raise
-        raise MachineError(
-            f"cannot write {path}: {os.strerror(error.errno)}; free some space or choose another "
-            "place, then run the same command again: it goes on from here"
-        ) from error
-
-
-def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_json(data: object) -> str:
-    """Hex SHA-256 of plain data in one canonical form."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    disk.write_json(path, asdict(stamp))
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import ArtifactError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -129,7 +129,7 @@ def _read_header(weights: Path) -> _Header:
             )
         raw = file.read(length)
     start = 8 + length
-    header = layout.parse_json(raw, str(weights), "publish the voice again")
+    header = disk.parse_json(raw, str(weights), "publish the voice again")
     try:
         header.pop("__metadata__", None)
         types = {name: entry["dtype"] for name, entry in header.items()}

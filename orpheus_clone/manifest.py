@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import ArtifactError
 
 Split = Literal["train", "heldout"]
@@ -122,4 +122,4 @@ def _lines(path: Path) -> Sequence[str]:
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    layout.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    disk.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

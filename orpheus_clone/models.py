@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orpheus_clone import layout, nano, optimised, text, tokens
+from orpheus_clone import disk, nano, optimised, text, tokens
 from orpheus_clone.errors import ArtifactError, RecipeError
 from orpheus_clone.text.spoken import normalise
 
@@ -150,7 +150,7 @@ def optimise(base: BaseModel, out: Path) -> BaseModel:
     if base.has_audio_head:
         raise RecipeError(f"{base.path} is optimised already")
     _check_may_be_written(out)
-    with layout.atomic_dir(out) as temporary:
+    with disk.atomic_dir(out) as temporary:
         optimised.write(base.path, temporary)
         shutil.copyfile(base.path / "tokenizer.json", temporary / "tokenizer.json")
         (temporary / "codec").mkdir()
@@ -166,7 +166,7 @@ def optimise(base: BaseModel, out: Path) -> BaseModel:
             "language": base.language,
             "is_random": base.is_random,
         }
-        layout.write_json(temporary / "base.json", facts)
+        disk.write_json(temporary / "base.json", facts)
     return locate(str(out))
 
 
@@ -224,7 +224,7 @@ def _missing_weights(path: Path) -> list[str]:
     index = path / "model.safetensors.index.json"
     needed = {"model.safetensors"}
     if index.is_file():
-        weight_map = layout.read_json(index, "fetch the base model again").get("weight_map", {})
+        weight_map = disk.read_json(index, "fetch the base model again").get("weight_map", {})
         needed = set(weight_map.values())
     return sorted(name for name in needed if not (path / name).is_file())
 
@@ -240,7 +240,7 @@ def _facts(path: Path, known: Known) -> dict[str, Any]:
             "is_random": False,
             "has_audio_head": False,
         }
-    facts = layout.read_json(path / "base.json", "fetch the base model again")
+    facts = disk.read_json(path / "base.json", "fetch the base model again")
     source = {key: str(facts[key]) for key in ("name", "source_digest") if key in facts}
     return source | {
         "language": str(facts["language"]),
@@ -256,7 +256,7 @@ def _check_may_be_written(out: Path) -> None:
     """RecipeError where `optimise` would replace what it did not write, hidden files too."""
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     facts = out / "base.json"
-    is_ours = facts.is_file() and "source_digest" in layout.read_json(facts, "remove it")
+    is_ours = facts.is_file() and "source_digest" in disk.read_json(facts, "remove it")
     foreign = sorted(there - OPTIMISED_FILES if is_ours else there)
     if foreign:
         raise RecipeError(
@@ -266,7 +266,7 @@ def _check_may_be_written(out: Path) -> None:
 
 
 def _check_vocabulary(path: Path) -> None:
-    size = layout.read_json(path / "config.json", "fetch the base model again").get("vocab_size")
+    size = disk.read_json(path / "config.json", "fetch the base model again").get("vocab_size")
     if not isinstance(size, int) or size < tokens.AUDIO_END:
         raise ArtifactError(
             f"{path}: has a vocabulary of {size}, but Orpheus's audio ids end at "
@@ -276,17 +276,17 @@ def _check_vocabulary(path: Path) -> None:
 
 def _digest(files: list[Path]) -> str:
     """SHA-256 over names and contents; contents are hashed once and remembered by size and time."""
-    return layout.sha256_json({file.name: _file_digest(file) for file in files})
+    return disk.sha256_json({file.name: _file_digest(file) for file in files})
 
 
 def _file_digest(file: Path) -> str:
     stat = file.stat()
     if stat.st_size < 64 * 2**20:
-        return layout.sha256_file(file)
-    key = layout.sha256_json([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
+        return disk.sha256_file(file)
+    key = disk.sha256_json([str(file.resolve()), stat.st_size, stat.st_mtime_ns])
     remembered = cache_dir() / "digests" / key
     if not remembered.is_file():
-        layout.write_text(remembered, layout.sha256_file(file))
+        disk.write_text(remembered, disk.sha256_file(file))
     return remembered.read_text(encoding="utf-8")
 
 
@@ -298,7 +298,7 @@ def _nano_dir(say: Callable[[str], None]) -> Path:
     path = _nano_path()
     if not path.is_dir():
         say("writing the nano base model into the cache (once)")
-        with layout.atomic_dir(path) as temporary:
+        with disk.atomic_dir(path) as temporary:
             nano.make(temporary)
     return path
 

@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orpheus_clone.disk import read_json
 from orpheus_clone.engine import EngineName, open_engine, resolve
 from orpheus_clone.engine.base import Precision, hardware_name
 from orpheus_clone.errors import GateFailed, RecipeError
 from orpheus_clone.eval.report import read_key
-from orpheus_clone.layout import PreparedDir, RunDir, read_json
+from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare.order import Order
 from orpheus_clone.recipe import Recipe

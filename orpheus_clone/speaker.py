@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import ArtifactError, AudioError, MachineError, NoSpeechError
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -86,7 +86,7 @@ def load(path: Path | None = None, *, device: str | None = None) -> SpeakerModel
     from orpheus_clone.ecapa import Ecapa
 
     file = _fetch() if path is None else _found(path)
-    digest = layout.sha256_file(file)
+    digest = disk.sha256_file(file)
     if path is None and digest != SHA256:
         raise ArtifactError(
             f"{file}: has sha256 {digest}, not {SHA256}: {HUB} was altered or its download broken. "

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from orpheus_clone import layout, models, recipe
+from orpheus_clone import disk, models, recipe
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.recipe import Recipe
 from orpheus_clone.terminal import Terminal
@@ -56,7 +56,7 @@ def sweep(
             stamp = train(data, run, recipe=chosen, base=base, report=report)
         rows.append(Row(rate, count, stamp.epoch, stamp.heldout_loss, stamp.steps, str(run.root)))
     rows.sort(key=lambda row: row.heldout_loss)
-    layout.write_json(out / "sweep.json", [asdict(row) for row in rows])
+    disk.write_json(out / "sweep.json", [asdict(row) for row in rows])
     return rows
 
 

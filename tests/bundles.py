@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import bundle, layout, recipe
+from orpheus_clone import bundle, disk, recipe
 from orpheus_clone.bundle import Bundle, Proof, VoiceCard
 from orpheus_clone.eval.gates import Status, Verdict
 from orpheus_clone.layout import RunDir
@@ -65,9 +65,9 @@ def reported(
     """A copy of the run with the report of an evaluation by `settings`."""
     settings = settings or Recipe()
     copy = RunDir(Path(shutil.copytree(run.root, out)))
-    layout.write_text(copy.recipe, recipe.dump(settings))
+    disk.write_text(copy.recipe, recipe.dump(settings))
     gate = {"name": "stop rate", "limit": 0.95, "value": 0.5, "status": status, "why": why}
-    layout.write_json(
+    disk.write_json(
         copy.report,
         {
             "adapter_digest": run.stamp().adapter_digest,

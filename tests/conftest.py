@@ -17,7 +17,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import bundle, layout, models, nano, recipe
+from orpheus_clone import bundle, disk, models, nano, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
@@ -65,7 +65,7 @@ SMALL_RECIPE = recipe.load(
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A model cache of the session's own, with a tiny nano in it; subprocesses inherit it."""
     cache = tmp_path_factory.mktemp("cache")
-    with layout.atomic_dir(cache / f"nano-{nano.revision()}") as in_its_place:
+    with disk.atomic_dir(cache / f"nano-{nano.revision()}") as in_its_place:
         tiny.make(in_its_place)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORPHEUS_CLONE_CACHE", str(cache))
@@ -160,7 +160,7 @@ def _loud_adapter(run: RunDir, out: Path, seed: int) -> Adapter:
         for name, tensor in load_file(out / bundle.WEIGHTS_FILE).items()
     }
     save_file(weights, out / bundle.WEIGHTS_FILE)
-    digest = layout.sha256_file(out / bundle.WEIGHTS_FILE)
+    digest = disk.sha256_file(out / bundle.WEIGHTS_FILE)
     return Adapter(bundle.bundle_name(out.name, digest), out, digest)
 
 

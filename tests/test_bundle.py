@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orpheus_clone import bundle, layout, lora
+from orpheus_clone import bundle, disk, lora
 from orpheus_clone.bundle import Bundle, VoiceCard
 from orpheus_clone.errors import ArtifactError, DataError
 from orpheus_clone.layout import RunDir
@@ -51,14 +51,14 @@ def nameless(good: Bundle) -> Path:
 
 
 def with_card(path: Path, **values: Any) -> Path:
-    data = layout.read_json(path / "voice.json", "")
-    layout.write_json(path / "voice.json", data | values)
+    data = disk.read_json(path / "voice.json", "")
+    disk.write_json(path / "voice.json", data | values)
     return path
 
 
 def with_config(path: Path, **values: Any) -> Path:
-    data = layout.read_json(path / "adapter_config.json", "")
-    layout.write_json(path / "adapter_config.json", data | values)
+    data = disk.read_json(path / "adapter_config.json", "")
+    disk.write_json(path / "adapter_config.json", data | values)
     return path
 
 
@@ -230,7 +230,7 @@ def test_a_card_that_would_break_every_list_it_stands_in_is_refused(
     good: Bundle, value: object
 ) -> None:
     path = nameless(good)
-    data = layout.read_json(path / "voice.json", "") | {"measured_on": {"hardware": value}}
+    data = disk.read_json(path / "voice.json", "") | {"measured_on": {"hardware": value}}
     (path / "voice.json").write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"voice\.json: .*publish the voice again"):
         bundle.read(path)
@@ -274,11 +274,11 @@ def test_tensors_of_another_models_shape_do_not_fit_though_the_card_says_so(
     good: Bundle, base: BaseModel, tmp_path: Path
 ) -> None:
     other = replace(base, path=tmp_path)
-    config = layout.read_json(base.path / "config.json", "")
-    layout.write_json(tmp_path / "config.json", config | {"intermediate_size": 256})
+    config = disk.read_json(base.path / "config.json", "")
+    disk.write_json(tmp_path / "config.json", config | {"intermediate_size": 256})
     with pytest.raises(ArtifactError, match=r"intermediate 128, .*than nano .*intermediate 256"):
         bundle.check_fits(good, other)
-    layout.write_json(tmp_path / "config.json", config | {"num_hidden_layers": 3})
+    disk.write_json(tmp_path / "config.json", config | {"num_hidden_layers": 3})
     with pytest.raises(ArtifactError, match=r"layers 2, .*than nano .*layers 3"):
         bundle.check_fits(good, other)
 

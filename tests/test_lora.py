@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import layout, lora
+from orpheus_clone import disk, lora
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.lora import Dimensions
@@ -54,7 +54,7 @@ def with_header(path: Path, header: bytes, numbers: bytes = b"") -> Path:
 
 def test_the_small_runs_adapter_is_what_nano_wants(weights: Path, base: BaseModel) -> None:
     assert lora.check(weights, RANK) == NANO
-    assert lora.dimensions_of(layout.read_json(base.path / "config.json", "")) == NANO
+    assert lora.dimensions_of(disk.read_json(base.path / "config.json", "")) == NANO
 
 
 def test_the_3bs_adapter_has_392_tensors_of_46_mib() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from orpheus_clone import layout, models, tokens
+from orpheus_clone import disk, models, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bench import Result
 from orpheus_clone.bench.playing import play
@@ -99,7 +99,7 @@ def full_size(small: Path) -> Codec:
 
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        size = layout.read_json(small / "config.json", "fetch the base model again") | FULL_SIZE
+        size = disk.read_json(small / "config.json", "fetch the base model again") | FULL_SIZE
         weights = {k: v.contiguous() for k, v in SNAC(**size).state_dict().items()}
         (Path(folder) / "model.safetensors").write_bytes(save(weights))
         (Path(folder) / "config.json").write_text(json.dumps(size), encoding="utf-8")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus_clone import layout, models
+from orpheus_clone import disk, models
 from orpheus_clone.bench import Result, random_base, voices
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
@@ -113,7 +113,7 @@ class Sheet:
         """What is there, or an empty one; RecipeError if it is of another card or model."""
         sheet = cls(path, model, hardware)
         if path.is_file():
-            found = layout.read_json(path, "name another file")
+            found = disk.read_json(path, "name another file")
             if (found.get("model"), found.get("hardware")) != (model, hardware):
                 raise RecipeError(
                     f"--out {path}: is of {found.get('model')} on {found.get('hardware')}, and "
@@ -127,7 +127,7 @@ class Sheet:
         self.cells.append(cell)
         cells = [asdict(one) for one in self.cells]
         about = {"model": self.model, "hardware": self.hardware}
-        layout.write_json(self.path, about | {"cells": cells})
+        disk.write_json(self.path, about | {"cells": cells})
 
     def of(self, series: Series) -> list[Cell]:
         """Its cells, in the order in which they were measured."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import layout, models, tokens
+from orpheus_clone import disk, models, tokens
 from orpheus_clone.models import BaseModel
 
 ORPHEUS_3B: dict[str, Any] = {
@@ -54,7 +54,7 @@ def orpheus_3b(say: Callable[[str], None] = lambda _: None) -> BaseModel:
     path = models.cache_dir() / "random-3b"
     if not path.is_dir():
         say("writing a base of Orpheus-3B's shape in random weights into the cache (once, 6.6 GB)")
-        with layout.atomic_dir(path) as temporary:
+        with disk.atomic_dir(path) as temporary:
             write(temporary, ORPHEUS_3B, SNAC_24KHZ)
     return models.locate(str(path))
 
@@ -65,7 +65,7 @@ def write(out: Path, llama: dict[str, Any], snac: dict[str, Any]) -> None:
     _write_llama(out, llama)
     shutil.copyfile(nano.path / "tokenizer.json", out / "tokenizer.json")
     facts = {"voices": nano.voices, "tags": [], "language": nano.language, "is_random": True}
-    layout.write_json(out / "base.json", facts)
+    disk.write_json(out / "base.json", facts)
     (out / "codec").mkdir()
     _write_snac(out / "codec", snac)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orpheus_clone import bundle, layout, lora
+from orpheus_clone import bundle, disk, layout, lora
 from orpheus_clone.bundle import Adapter, Bundle, VoiceCard
 from orpheus_clone.lora import MAX_RANK
 from orpheus_clone.models import BaseModel
@@ -17,7 +17,7 @@ def adapter(base: BaseModel, out: Path, seed: int, rank: int = MAX_RANK) -> Adap
     import torch
     from safetensors.torch import save_file
 
-    dimensions = lora.dimensions_of(layout.read_json(base.path / "config.json", "fetch it again"))
+    dimensions = lora.dimensions_of(disk.read_json(base.path / "config.json", "fetch it again"))
     generator = torch.Generator().manual_seed(seed)
     weights = {
         name: torch.randn(shape, generator=generator).mul_(SPREAD).to(torch.bfloat16)
@@ -26,13 +26,13 @@ def adapter(base: BaseModel, out: Path, seed: int, rank: int = MAX_RANK) -> Adap
     out.mkdir(parents=True)
     save_file(weights, out / bundle.WEIGHTS_FILE)
     config = bundle.adapter_config(base.name, rank, lora_alpha=2 * rank, lora_dropout=0.0)
-    layout.write_json(out / bundle.CONFIG_FILE, config)
+    disk.write_json(out / bundle.CONFIG_FILE, config)
     return there(out)
 
 
 def there(path: Path) -> Adapter:
     """One that was made before."""
-    digest = layout.sha256_file(path / bundle.WEIGHTS_FILE)
+    digest = disk.sha256_file(path / bundle.WEIGHTS_FILE)
     return Adapter(bundle.bundle_name(path.name, digest), path, digest)
 
 

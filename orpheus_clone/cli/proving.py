@@ -57,8 +57,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Speak, measure and judge; exit code 1 when a gate fails. Killed, it goes on."""
+    from orpheus_clone.disk import write_text
     from orpheus_clone.eval import network, report
-    from orpheus_clone.layout import RunDir, write_text
+    from orpheus_clone.layout import RunDir
     from orpheus_clone.pipeline import evaluate_run
     from orpheus_clone.recipe import dump
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from orpheus_clone import layout, optimised, tokens
+from orpheus_clone import disk, optimised, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import (
     MAX_STREAMS,
@@ -211,7 +211,7 @@ def _best_precision() -> Precision:
 
 
 def _positions(base: BaseModel) -> int:
-    config = layout.read_json(base.path / "config.json", "fetch the base model again")
+    config = disk.read_json(base.path / "config.json", "fetch the base model again")
     return int(config.get("max_position_embeddings", MAX_MODEL_LEN))
 
 

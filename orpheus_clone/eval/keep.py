@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import audio, layout
+from orpheus_clone import audio, disk
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.eval.speed import Arrival, Utterance
 
@@ -27,10 +27,10 @@ class Kept:
         """Go on with the one of `key`, and forget one of another."""
         self._root = root
         about = root / "key.json"
-        if about.is_file() and layout.read_json(about, _HINT).get("key") != key:
+        if about.is_file() and disk.read_json(about, _HINT).get("key") != key:
             shutil.rmtree(root)
-        with layout.disk_errors(root):
-            layout.write_json(about, {"key": key})
+        with disk.disk_errors(root):
+            disk.write_json(about, {"key": key})
 
     def utterances(self, part: str) -> dict[int, Utterance]:
         """Those of a part that are there, by their place."""
@@ -41,10 +41,10 @@ class Kept:
     def keep(self, part: str, place: int, utterance: Utterance) -> None:
         """Write one; its JSON last, so that what is there is whole."""
         stem = self._root / part / f"{place + 1:03}"
-        with layout.atomic_file(stem.with_suffix(".flac")) as file:
+        with disk.atomic_file(stem.with_suffix(".flac")) as file:
             audio.write(file, utterance.samples)
         facts = {k: v for k, v in asdict(utterance).items() if k != "samples"}
-        layout.write_json(stem.with_suffix(".json"), facts)
+        disk.write_json(stem.with_suffix(".json"), facts)
 
     def sounds(self) -> dict[str, list[Path]]:
         """By part, the sound of each utterance, in order."""
@@ -54,11 +54,11 @@ class Kept:
     def figures(self, part: str) -> dict[str, Any] | None:
         """A part's figures, or None where it is not done."""
         path = self._root / f"{part}.json"
-        return layout.read_json(path, _HINT) if path.is_file() else None
+        return disk.read_json(path, _HINT) if path.is_file() else None
 
     def keep_figures(self, part: str, figures: dict[str, Any]) -> None:
         """Write a part's figures; it is done."""
-        layout.write_json(self._root / f"{part}.json", figures)
+        disk.write_json(self._root / f"{part}.json", figures)
 
     def forget(self) -> None:
         """The evaluation is finished."""
@@ -66,7 +66,7 @@ class Kept:
 
 
 def _read(path: Path) -> Utterance:
-    facts = layout.read_json(path, _HINT)
+    facts = disk.read_json(path, _HINT)
     try:
         arrivals = [Arrival(**arrival) for arrival in facts.pop("arrivals")]
         return Utterance(samples=audio.read(path.with_suffix(".flac")), arrivals=arrivals, **facts)

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import EngineInfo, Precision
 from orpheus_clone.eval.keep import Kept
@@ -190,7 +190,7 @@ def batch_voices(asked: Asked, count: int) -> list[Voice]:
     if own is None:
         return voices
     for number in range(1, count - len(voices) + 1):
-        digest = layout.sha256_json([own.digest, number])
+        digest = disk.sha256_json([own.digest, number])
         copy = Adapter(f"{asked.voice.name}-copy{number}@{digest[:12]}", own.path, digest)
         voices.append(replace(asked.voice, adapter=copy))
     return voices

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from orpheus_clone import audio, bundle, layout
+from orpheus_clone import audio, bundle, disk
 from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.eval import plots
@@ -85,7 +85,7 @@ def measured_on(info: EngineInfo, concurrency: int) -> str:
 
 def write(run: RunDir, evaluation: Evaluation, kept: Kept, own: Reference) -> None:
     """Replace eval/ with this evaluation, as a whole."""
-    with layout.atomic_dir(run.eval) as temporary:
+    with disk.atomic_dir(run.eval) as temporary:
         for part, clips in kept.sounds().items():
             (temporary / "clips" / part).mkdir(parents=True)
             for clip in clips:
@@ -96,15 +96,15 @@ def write(run: RunDir, evaluation: Evaluation, kept: Kept, own: Reference) -> No
             html(evaluation),
             junit(evaluation.voice, evaluation.measured_on, evaluation.gates),
         )
-        layout.write_text(temporary / "report.html", page)
-        layout.write_text(temporary / "junit.xml", cases)
-        layout.write_json(temporary / "report.json", asdict(evaluation))
+        disk.write_text(temporary / "report.html", page)
+        disk.write_text(temporary / "junit.xml", cases)
+        disk.write_json(temporary / "report.json", asdict(evaluation))
 
 
 def read_key(run: RunDir) -> str | None:
     """The key of the evaluation in `run`, or None if there is none that can be read."""
     try:
-        return str(layout.read_json(run.report, "").get("key"))
+        return str(disk.read_json(run.report, "").get("key"))
     except ArtifactError:
         return None
 
@@ -112,7 +112,7 @@ def read_key(run: RunDir) -> str | None:
 def read(run: RunDir) -> Evaluation:
     """The evaluation of a run; ArtifactError where it has none, or another version's."""
     hint = f"run: orpheus-clone eval {run.root}"
-    data = layout.read_json(run.report, hint)
+    data = disk.read_json(run.report, hint)
     try:
         return TypeAdapter(Evaluation).validate_python(data)
     except ValidationError as error:
@@ -134,8 +134,8 @@ def compare_with(run: RunDir, other: RunDir) -> Comparison:
         rows=compare(ours.lines, theirs.lines),
     )
     evaluation = replace(ours, against=comparison)
-    layout.write_text(run.eval / "report.html", html(evaluation))
-    layout.write_json(run.report, asdict(evaluation))
+    disk.write_text(run.eval / "report.html", html(evaluation))
+    disk.write_json(run.report, asdict(evaluation))
     return comparison
 
 

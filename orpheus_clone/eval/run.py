@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from orpheus_clone import layout
+from orpheus_clone import disk, layout
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.eval import compare, report, special
 from orpheus_clone.eval.compare import Compared
@@ -61,7 +61,7 @@ class Order:
         heldout = [clip.text for clip in own.clips]
         asked = [proof_digest(recipe), prompts_for(recipe.eval, base, own.language, heldout)]
         beside = [other.stamp().adapter_digest for other in self.others]
-        return layout.sha256_json([*about, *heard_by, *asked, *beside])
+        return disk.sha256_json([*about, *heard_by, *asked, *beside])
 
 
 async def evaluate(

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from orpheus_clone import audio, layout, manifest, silence, text
+from orpheus_clone import audio, disk, manifest, silence, text
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import ArtifactError, AudioError, NoSpeechError
 from orpheus_clone.layout import PreparedDir, RunDir
@@ -59,7 +59,7 @@ def write(data: PreparedDir, run: RunDir) -> None:
     clips = manifest.read_clips(data.clips)
     held = _spread([clip for clip in clips if clip.split == "heldout"], MOST_CLIPS)
     pitches = [clip.measured.pitch_hz for clip in clips if clip.measured.pitch_hz is not None]
-    with layout.atomic_dir(run.reference) as folder:
+    with disk.atomic_dir(run.reference) as folder:
         rows = []
         for number, clip in enumerate(held, start=1):
             file = f"{number:03}.flac"
@@ -71,13 +71,13 @@ def write(data: PreparedDir, run: RunDir) -> None:
             "pitch_hz": median(pitches) if pitches else None,
             "clips": rows,
         }
-        layout.write_json(folder / FILE, reference)
+        disk.write_json(folder / FILE, reference)
 
 
 def read(run: RunDir) -> Reference:
     """The reference that a run carries; ArtifactError where it is missing or damaged."""
     path = run.reference / FILE
-    data = layout.read_json(path, HINT)
+    data = disk.read_json(path, HINT)
     try:
         return Reference(
             clips=tuple(_held_out(run.reference, row) for row in data["clips"]),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import DataError
 from orpheus_clone.layout import PreparedDir
 from orpheus_clone.manifest import Clip, Rejected
@@ -80,7 +80,7 @@ def write_dataset(out: PreparedDir, clips: Sequence[Clip], encoded: Sequence[Enc
         )
         for split in ("train", "heldout")
     }
-    with layout.atomic_dir(out.dataset) as temporary:
+    with disk.atomic_dir(out.dataset) as temporary:
         DatasetDict(splits).save_to_disk(str(temporary))
 
 

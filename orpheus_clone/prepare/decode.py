@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from orpheus_clone import audio, layout
+from orpheus_clone import audio, disk
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -27,7 +27,7 @@ def working_copy(recording: Path, digest: str, cache: Path) -> Path:
     """
     copy = cache / f"{digest}-{REVISION}.flac"
     if not copy.is_file():
-        with layout.atomic_file(copy) as temporary, temporary.open("wb+") as file:
+        with disk.atomic_file(copy) as temporary, temporary.open("wb+") as file:
             _write(file, audio.blocks(recording))
     return copy
 

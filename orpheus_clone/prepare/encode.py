@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orpheus_clone import audio, layout
+from orpheus_clone import audio, disk
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.layout import PreparedDir
@@ -114,7 +114,7 @@ def _trim(piece: Piece, key: str, settings: Prepare, gain_db: float, out: Prepar
         recording = shorten_pauses(recording, settings.pause_max_s)
     trimmed = trim(recording, settings.head_ms, settings.tail_ms)
     levelled: Waveform = trimmed.samples * np.float32(10 ** (gain_db / 20))
-    with layout.atomic_file(_clip(out, key)) as temporary:
+    with disk.atomic_file(_clip(out, key)) as temporary:
         audio.write(temporary, levelled)
     return _Trimmed(
         key,
@@ -144,7 +144,7 @@ def _clip(out: PreparedDir, key: str) -> Path:
 
 def _save(path: Path, item: _Trimmed, codes: Codes) -> None:
     assert len(codes) * FRAME_SAMPLES == item.samples
-    with layout.atomic_file(path) as temporary, temporary.open("wb") as file:
+    with disk.atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             codes=codes.astype(np.int16),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import audio, layout
+from orpheus_clone import audio, disk
 from orpheus_clone.errors import RecipeError, TranscriptError
 from orpheus_clone.prepare import tables
 from orpheus_clone.prepare.transcripts import Recording
@@ -131,7 +131,7 @@ def _file(row: _Row, name: str, cache: Path) -> Path:
         return Path(path)
     written = cache / f"{name}{_suffix(row, data)}"
     if not written.is_file() or written.read_bytes() != data:
-        with layout.atomic_file(written) as temporary:
+        with disk.atomic_file(written) as temporary:
             temporary.write_bytes(data)
     return written
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 
 
 class Memory:
@@ -29,9 +29,9 @@ class Memory:
     def keep(self, kind: str, key: str, value: Any) -> None:
         """Keep plain data under a key."""
         path = self.folder / kind / f"{key}.json"
-        layout.write_text(path, json.dumps(value, ensure_ascii=False))
+        disk.write_text(path, json.dumps(value, ensure_ascii=False))
 
 
 def key_of(*what: object) -> str:
     """The key of a value that depends on just these."""
-    return layout.sha256_json(list(what))
+    return disk.sha256_json(list(what))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import DataError, RecipeError
 from orpheus_clone.judges import Judges
 from orpheus_clone.manifest import Rejected
@@ -69,15 +69,15 @@ def inputs_digest(
     consent: object,
 ) -> str:
     """Over all that `prepare` depends on: where it is equal, nothing needs to be done."""
-    heard = [[r.id, str(r.path), layout.sha256_file(r.path), r.text, list(map(asdict, r.cues))]
+    heard = [[r.id, str(r.path), disk.sha256_file(r.path), r.text, list(map(asdict, r.cues))]
              for r in found]  # fmt: skip
     base, speaker = order.base, order.speaker
     revisions = [decode.REVISION, measure.REVISION, encode.REVISION, RULES]
     made_for = [revisions, order.voice, order.language, base.digest, base.codec_digest]
-    by = [judges.digests(), layout.sha256_file(speaker) if speaker else None]
+    by = [judges.digests(), disk.sha256_file(speaker) if speaker else None]
     lonely = [[r.id, r.reason] for r in unmatched]
     settings = order.recipe.prepare.model_dump()
-    return layout.sha256_json([heard, lonely, made_for, by, settings, consent])
+    return disk.sha256_json([heard, lonely, made_for, by, settings, consent])
 
 
 def read_consent(path: Path | None) -> dict[str, object] | None:
@@ -96,7 +96,7 @@ def read_consent(path: Path | None) -> dict[str, object] | None:
         record = json.loads(content)
     if isinstance(record, dict):
         _check_until(record.get("until"), path)
-    return {"sha256": layout.sha256_file(path), "record": record}
+    return {"sha256": disk.sha256_file(path), "record": record}
 
 
 def _check_until(until: object, path: Path) -> None:

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import layout, text
+from orpheus_clone import disk, text
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import AudioError
 from orpheus_clone.prepare import plots, verdict
@@ -134,9 +134,9 @@ def write(out: Path, data: ReportData) -> None:
     """report.html, report.json and README.md into `out`; AudioError where a clip cannot be read."""
     judged = verdict.judge(facts(data))
     numbers = summary(data, judged)
-    layout.write_json(out / "report.json", numbers)
-    layout.write_text(out / "report.html", page(data, judged))
-    layout.write_text(out / "README.md", card(data, judged))
+    disk.write_json(out / "report.json", numbers)
+    disk.write_text(out / "report.html", page(data, judged))
+    disk.write_text(out / "README.md", card(data, judged))
 
 
 def facts(data: ReportData) -> Facts:

@@ -7,7 +7,7 @@ measured. So running it again does only what changed, and where nothing changed,
 import contextlib
 import os
 
-from orpheus_clone import layout, manifest
+from orpheus_clone import disk, layout, manifest
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.judges import open_judges
 from orpheus_clone.layout import PreparedDir, PreparedStamp
@@ -60,7 +60,7 @@ def prepare(
     if consent is None:
         out.consent.unlink(missing_ok=True)
     else:
-        layout.write_json(out.consent, consent)
+        disk.write_json(out.consent, consent)
     stamp = PreparedStamp(
         voice=order.voice,
         language=made.language,
@@ -74,7 +74,7 @@ def prepare(
         gain_db=made.gain_db,
         notes=made.notes,
         judges=judges.digests(),
-        data_digest=layout.sha256_json(
+        data_digest=disk.sha256_json(
             [order.voice, made.language, consent, [[c.id, c.text, c.key, c.split] for c in clips]]
         ),
         inputs_digest=digest,

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 
-from orpheus_clone import layout, tokens
+from orpheus_clone import disk, tokens
 from orpheus_clone.errors import AudioError
 from orpheus_clone.manifest import Rejected
 from orpheus_clone.prepare import segment
@@ -46,7 +46,7 @@ class Source:
         """(hops,) that somebody speaks, computed once."""
         path = self.copy.with_suffix(".speech.npy")
         if not path.is_file():
-            with layout.atomic_file(path) as temporary, temporary.open("wb") as file:
+            with disk.atomic_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, segment.speech(self.copy).astype(np.float16))
         loaded: Probabilities = np.load(path).astype(np.float32)
         return loaded
@@ -59,7 +59,7 @@ def decode(
 
     def one(recording: Recording) -> Source | Rejected:
         try:
-            digest = layout.sha256_file(recording.path)
+            digest = disk.sha256_file(recording.path)
             copy = working_copy(recording.path, digest, cache)
         except AudioError as error:
             return Rejected(recording.id, str(recording.path), "unreadable", str(error))

@@ -11,7 +11,7 @@ same command goes on: until the last step, which is one swap of a pointer, the o
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orpheus_clone import bundle, layout, recipe
+from orpheus_clone import bundle, disk, recipe
 from orpheus_clone.bundle import Bundle, Proof, VoiceCard
 from orpheus_clone.errors import ArtifactError, GateFailed
 from orpheus_clone.layout import RunDir, RunStamp
@@ -62,7 +62,7 @@ def publish(
 def make_bundle(run: RunDir, override_reason: str | None = None) -> Bundle:
     """The bundle of a run in `run`/bundles; GateFailed if the voice may not be released."""
     stamp = run.stamp()
-    report = layout.read_json(run.report, f"run: orpheus-clone eval {run.root}")
+    report = disk.read_json(run.report, f"run: orpheus-clone eval {run.root}")
     if report.get("adapter_digest") != stamp.adapter_digest:
         raise ArtifactError(
             f"{run.report} is about another adapter; run: orpheus-clone eval {run.root}"

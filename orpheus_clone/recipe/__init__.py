@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import RecipeError
 from orpheus_clone.recipe.judging import Judges
 from orpheus_clone.recipe.preparing import Limits, Prepare
@@ -91,7 +91,7 @@ def parse(tree: dict[str, Any], where: str) -> Recipe:
 
 def proof_digest(recipe: Recipe) -> str:
     """Of the settings that a verdict is about: how the voice spoke, and what was asked of it."""
-    return layout.sha256_json([recipe.eval.model_dump(), recipe.sampling.model_dump()])
+    return disk.sha256_json([recipe.eval.model_dump(), recipe.sampling.model_dump()])
 
 
 def dump(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import RecipeError
 
 VARIABLE = "ORPHEUS_CLONE_KEYS"
@@ -107,7 +107,7 @@ def add(path: Path, key: Key) -> None:
     """Append a key to a file, which need not exist; RecipeError if its name is taken."""
     if path.exists() and any(known.name == key.name for known in read(path)):
         raise RecipeError(f"{path} holds a key {key.name!r}; choose another name, or take it out")
-    with layout.disk_errors(path), path.open("a", encoding="utf-8") as file:
+    with disk.disk_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(key.model_dump(mode="json", exclude_none=True)) + "\n")
 
 

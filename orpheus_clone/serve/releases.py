@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from orpheus_clone import bundle, layout
+from orpheus_clone import bundle, disk, layout
 from orpheus_clone.errors import ArtifactError, UnknownVoice
 from orpheus_clone.serve.gate import KEY
 from orpheus_clone.serve.keys import Key
@@ -92,7 +92,7 @@ def _signed(request: Request, by: str | None) -> str:
 
 def unpack(packed: bytes, path: Path) -> None:
     """A bundle's files from a tar into the new directory `path`; anything else is refused."""
-    with layout.disk_errors(path):
+    with disk.disk_errors(path):
         path.mkdir()
         try:
             with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.store.objects import LARGEST_LOG, Stored
 
@@ -46,7 +46,7 @@ class DirectoryObjects:
 
     def add(self, folder: str, files: Mapping[str, bytes]) -> None:
         """Write a directory that appears whole or not at all."""
-        with layout.atomic_dir(self.root / folder) as temporary:
+        with disk.atomic_dir(self.root / folder) as temporary:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
 
@@ -56,7 +56,7 @@ class DirectoryObjects:
             now = self.read(key, LARGEST_LOG)
             if (now.version if now else None) != seen:
                 return False
-            with layout.atomic_file(self.root / key) as temporary:
+            with disk.atomic_file(self.root / key) as temporary:
                 temporary.write_bytes(data)
             return True
 
@@ -69,12 +69,12 @@ class DirectoryObjects:
 
     def remove(self, folder: str) -> None:
         """Remove a directory."""
-        with layout.disk_errors(self.root), contextlib.suppress(FileNotFoundError):
+        with disk.disk_errors(self.root), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.root / folder)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with layout.disk_errors(self.root):
+        with disk.disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with (self.root / ".lock").open("w", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orpheus_clone import bundle, layout, models
+from orpheus_clone import bundle, disk, layout, models
 from orpheus_clone.bundle import Bundle, VoiceCard
 from orpheus_clone.errors import ArtifactError, Busy
 from orpheus_clone.store import pointer
@@ -57,7 +57,7 @@ class Store:
         kept = self._cache / name
         with suppress(ArtifactError):
             return bundle.read(kept)
-        with layout.atomic_dir(kept) as temporary:
+        with disk.atomic_dir(kept) as temporary:
             for file, most in bundle.LARGEST.items():
                 stored = self.objects.read(f"bundles/{name}/{file}", most)
                 if stored is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.errors import ArtifactError
 
 KEPT = 2
@@ -39,7 +39,7 @@ def save(folder: Path, step: int, identity: str, training: Training) -> None:
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
     }
-    with layout.atomic_dir(_path(folder, step)) as temporary:
+    with disk.atomic_dir(_path(folder, step)) as temporary:
         serialized = io.BytesIO()  # torch does not say that a disk is full; Python does
         torch.save(state, serialized)
         (temporary / _STATE).write_bytes(serialized.getbuffer())

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from orpheus_clone import bundle, layout
+from orpheus_clone import bundle, disk
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.judges import Jury, call
 from orpheus_clone.layout import RunDir
@@ -89,15 +89,15 @@ class Epochs:
         epochs = self._read(steps // per_epoch, steps)
         choice = self._report(epochs)
         folder = self._folder(choice.epoch)
-        with layout.atomic_dir(self._out.adapter) as temporary:
+        with disk.atomic_dir(self._out.adapter) as temporary:
             for name in (bundle.WEIGHTS_FILE, bundle.CONFIG_FILE):
                 shutil.copyfile(folder / name, temporary / name)
-        digest = layout.sha256_file(self._out.adapter / bundle.WEIGHTS_FILE)
+        digest = disk.sha256_file(self._out.adapter / bundle.WEIGHTS_FILE)
         return Released(epochs[choice.epoch - 1], digest)
 
     def _hear(self, number: int, jury: Jury) -> None:
         folder, prompts = self._folder(number), self._prompts
-        digest = layout.sha256_file(folder / bundle.WEIGHTS_FILE)
+        digest = disk.sha256_file(folder / bundle.WEIGHTS_FILE)
         adapter = Adapter(bundle.bundle_name(f"epoch-{number}", digest), folder, digest)
         voice = Voice(self._voice, adapter, self._recipe.sampling)
 
@@ -166,7 +166,7 @@ def _why_unheard(base: BaseModel) -> str:
 def _key(prompts: list[str], recipe: Recipe, base: BaseModel, jury: Jury) -> str:
     """Of everything that what is heard depends on, beside the adapter."""
     by = [recipe.sampling.model_dump(), base.codec_digest, jury.digests]
-    return layout.sha256_json([prompts, *by])
+    return disk.sha256_json([prompts, *by])
 
 
 def forget_others(folder: Path, identity: str) -> None:
@@ -175,4 +175,4 @@ def forget_others(folder: Path, identity: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == identity:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    layout.write_text(path, identity)
+    disk.write_text(path, identity)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from orpheus_clone import audio, layout
+from orpheus_clone import audio, disk
 from orpheus_clone.errors import ArtifactError
 from orpheus_clone.listening.figures import Figure, Figures
 from orpheus_clone.listening.hear import Hearing, Spoken
@@ -36,14 +36,14 @@ def write(
     epoch: Path, key: str, figures: Figures, spoken: Sequence[Spoken], hearings: Sequence[Hearing]
 ) -> None:
     """Replace what was heard of the epoch in this folder, as a whole."""
-    with layout.atomic_dir(epoch / FOLDER) as folder:
+    with disk.atomic_dir(epoch / FOLDER) as folder:
         rows = []
         for number, (one, hearing) in enumerate(zip(spoken, hearings, strict=True), start=1):
             file = f"{number:03}.flac"
             audio.write(folder / file, one.samples)
             rows.append({"file": file} | asdict(hearing))
         data = {"key": key, "figures": plain(figures), "utterances": rows}
-        layout.write_json(folder / _FILE, data)
+        disk.write_json(folder / _FILE, data)
 
 
 def read(epoch: Path, key: str) -> Heard | None:
@@ -52,7 +52,7 @@ def read(epoch: Path, key: str) -> Heard | None:
     if not path.is_file():
         return None
     hint = f"delete {path.parent} and run train again"
-    data = layout.read_json(path, hint)
+    data = disk.read_json(path, hint)
     try:
         figures = {f.name: _figure(data["figures"][f.name]) for f in fields(Figures)}
         heard = Heard(str(data["key"]), Figures(**figures), list(data["utterances"]))

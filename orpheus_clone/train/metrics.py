@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.layout import RunDir
 from orpheus_clone.train.tensorboard import EventLog
 
@@ -59,4 +59,4 @@ def _keep_lines(metrics: Path, steps: int) -> None:
         with contextlib.suppress(json.JSONDecodeError):  # the line being written at a kill
             if json.loads(line)["step"] <= steps:
                 kept.append(line + "\n")
-    layout.write_text(metrics, "".join(kept))
+    disk.write_text(metrics, "".join(kept))

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from orpheus_clone import bundle, layout
+from orpheus_clone import bundle, disk
 from orpheus_clone.errors import ArtifactError, MachineError
 from orpheus_clone.lora import PROJECTIONS
 from orpheus_clone.models import BaseModel
@@ -100,8 +100,8 @@ def save_adapter(model: Any, out: Path, base_name: str) -> str:
     }
     lora = model.peft_config["default"]
     plain = bundle.adapter_config(base_name, lora.r, lora.lora_alpha, lora.lora_dropout)
-    with layout.atomic_dir(out) as temporary:
+    with disk.atomic_dir(out) as temporary:
         # safetensors does not say that a disk is full; Python does.
         (temporary / bundle.WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))
-        layout.write_json(temporary / bundle.CONFIG_FILE, plain)
-    return layout.sha256_file(out / bundle.WEIGHTS_FILE)
+        disk.write_json(temporary / bundle.CONFIG_FILE, plain)
+    return disk.sha256_file(out / bundle.WEIGHTS_FILE)

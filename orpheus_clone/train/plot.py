@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 
 
 def plot_loss(metrics: Path, out: Path) -> None:
@@ -30,5 +30,5 @@ def plot_loss(metrics: Path, out: Path) -> None:
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)
     figure.legend(loc="outside upper right", ncols=3)
-    with layout.atomic_file(out) as temporary:
+    with disk.atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

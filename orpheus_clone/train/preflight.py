@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, fields
 from math import prod
 from typing import Any, Literal
 
-from orpheus_clone import layout, lora, optimised
+from orpheus_clone import disk, lora, optimised
 from orpheus_clone.errors import MachineError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Train
@@ -104,7 +104,7 @@ def check(
     """MachineError where it will not fit, with the settings that make it fit, if any do."""
     import torch
 
-    config = layout.read_json(base.path / "config.json", "fetch the base model again")
+    config = disk.read_json(base.path / "config.json", "fetch the base model again")
     longest = max(len(row.input_ids) for row in rows)
     on_gpu = torch.cuda.is_available()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from orpheus_clone.layout import RunDir
 from orpheus_clone.listening.figures import Figures
 from orpheus_clone.recipe import Selection
@@ -43,13 +43,13 @@ def write(run: RunDir, table: Table, settings: Selection) -> None:
         "limits": {limit.name: limit.value for limit in limits(settings)},
         "epochs": [_entry(epoch, missed[epoch.number]) for epoch in table.epochs],
     }
-    layout.write_json(run.epochs_table, data)
-    layout.write_text(run.train_report, _html(run, table, settings, missed))
+    disk.write_json(run.epochs_table, data)
+    disk.write_text(run.train_report, _html(run, table, settings, missed))
 
 
 def read_rows(run: RunDir) -> tuple[str, list[dict[str, Any]]]:
     """Why that epoch was chosen, and what was not measured; and a flat row for each one."""
-    data = layout.read_json(run.epochs_table, _HINT)
+    data = disk.read_json(run.epochs_table, _HINT)
     note = "; ".join([data["note"], *data["not_measured"]])
     return note, [_row(entry, data["chosen"]) for entry in data["epochs"]]
 

@@ -3,7 +3,7 @@
 Killed anywhere, it goes on from the last checkpoint; finished, it does nothing.
 """
 
-from orpheus_clone import gpu, layout
+from orpheus_clone import disk, gpu, layout
 from orpheus_clone import recipe as recipes
 from orpheus_clone.engine.base import hardware_name
 from orpheus_clone.errors import ArtifactError, RecipeError
@@ -47,7 +47,7 @@ def train(
     _check_base(data, base)
     if is_done(data, out, recipe, base):
         # What is not part of training, gates for instance, may have changed.
-        layout.write_text(out.recipe, recipes.dump(recipe))
+        disk.write_text(out.recipe, recipes.dump(recipe))
         return out.stamp()
     _fit(data, out, recipe, base, report, say)
     gpu.give_back()  # the base too, now that nothing holds it: `clone` starts an engine next
@@ -66,13 +66,13 @@ def _fit(
     precision = pick_precision(recipe.train.precision)
     preflight.check(base, recipe.train, precision, [*rows, *heldout])
     loop = Loop(with_lora(base, recipe.train, precision), rows, heldout, recipe.train, precision)
-    identity = layout.sha256_json(
+    identity = disk.sha256_json(
         [_train_digest(recipe), prepared.data_digest, base.digest, precision]
     )
-    with layout.disk_errors(out.root):
+    with disk.disk_errors(out.root):
         if loop.is_main:
             out.stamp_file.unlink(missing_ok=True)
-            layout.write_text(out.recipe, recipes.dump(recipe))
+            disk.write_text(out.recipe, recipes.dump(recipe))
             checkpoint.forget_others(out.checkpoints, identity)
             forget_others(out.epochs, identity)
             reference.write(data, out)
@@ -117,14 +117,14 @@ def check_can_learn(base: BaseModel) -> None:
 
 def _recipe_digest(recipe: Recipe, base: BaseModel) -> str:
     """What shapes the epochs, and what chooses between them: for other limits they are kept."""
-    return layout.sha256_json([_train_digest(recipe), *chosen_by(base, recipe)])
+    return disk.sha256_json([_train_digest(recipe), *chosen_by(base, recipe)])
 
 
 def _train_digest(recipe: Recipe) -> str:
     """Only what shapes the adapter: a changed gate is no reason to train again, nor is a setting
     that a GPU with too little memory asks for in the middle of a run."""
     only_cost = {"selection", "checkpoint_steps", "row_tokens", "gradient_checkpointing"}
-    return layout.sha256_json(recipe.train.model_dump(exclude=only_cost))
+    return disk.sha256_json(recipe.train.model_dump(exclude=only_cost))
 
 
 def _check_base(data: PreparedDir, base: BaseModel) -> None:

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orpheus_clone import audio, layout, models, recipe, silence
+from orpheus_clone import audio, disk, models, recipe, silence
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import WEIGHTS_FILE, Adapter, bundle_name
 from orpheus_clone.codec.snac import Codec
@@ -114,7 +114,7 @@ def write(source: Path, names: Sequence[str], out: Path, cut: float, seed: int) 
         (source / "transcripts.txt").read_text(encoding="utf-8"), "transcripts.txt"
     )
     shortened = set(random.Random(seed).sample(sorted(names), round(cut * len(names))))
-    with layout.atomic_dir(out) as folder:
+    with disk.atomic_dir(out) as folder:
         for name in names:
             samples = audio.read(fetch.audio_path(source, name))
             audio.write(folder / f"{name}.flac", cut_end(samples) if name in shortened else samples)
@@ -156,7 +156,7 @@ async def speak(
     epoch: Path, base: BaseModel, settings: Recipe, texts: Sequence[str]
 ) -> list[Waveform]:
     """Every text through the adapter in this folder."""
-    digest = layout.sha256_file(epoch / WEIGHTS_FILE)
+    digest = disk.sha256_file(epoch / WEIGHTS_FILE)
     voice = Voice(VOICE, Adapter(bundle_name(VOICE, digest), epoch, digest), settings.sampling)
     torch.manual_seed(0)  # the codec's noise
     engine = HfEngine(base)

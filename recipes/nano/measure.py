@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from orpheus_clone import audio, layout, manifest, models, recipe, silence, tokens
+from orpheus_clone import audio, disk, manifest, models, recipe, silence, tokens
 from orpheus_clone.audio import Waveform
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine import open_engine
@@ -78,7 +78,7 @@ def main() -> None:
 def rung(lines: int) -> list[str]:
     """The first `lines` sentences of the rung; no other file will do."""
     path = HERE / "rung1.txt"
-    if layout.sha256_file(path) != RUNG1_SHA256:
+    if disk.sha256_file(path) != RUNG1_SHA256:
         raise SystemExit(f"{path} is not the set that nano is measured with")
     return path.read_text(encoding="utf-8").splitlines()[:lines]
 

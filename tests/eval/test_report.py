@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orpheus_clone import layout
+from orpheus_clone import disk, layout
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.errors import ArtifactError
@@ -226,7 +226,7 @@ def test_a_run_that_was_not_evaluated_is_not_compared_with(
         report.compare_with(run, RunDir(tmp_path / "nothing"))
     changed = strict(run.report)
     del changed["points"]
-    layout.write_json(run.report, changed)
+    disk.write_json(run.report, changed)
     with pytest.raises(ArtifactError, match=r"another version \(points: .* orpheus-clone eval"):
         report.read(run)
 
@@ -234,7 +234,7 @@ def test_a_run_that_was_not_evaluated_is_not_compared_with(
 @pytest.mark.parametrize("content", [None, "", "[]", '{"key": '])
 def test_a_report_that_cannot_be_read_has_no_key(run: RunDir, content: str | None) -> None:
     if content is not None:
-        layout.write_text(run.report, content)
+        disk.write_text(run.report, content)
     assert report.read_key(run) is None
 
 

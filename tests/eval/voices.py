@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from orpheus_clone import asr, audio, dnsmos, layout, recipe, silence, speaker
+from orpheus_clone import asr, audio, disk, dnsmos, recipe, silence, speaker
 from orpheus_clone.asr import Asr, Heard, Progress
 from orpheus_clone.audio import Waveform
 from orpheus_clone.engine.base import Precision
@@ -110,7 +110,7 @@ def with_reference(run: RunDir, out: Path) -> RunDir:
         paces.append((speech_s(samples) or 0) / letters(TEXTS[name]))
     pace = sorted(paces)[len(paces) // 2]
     facts = {"language": "en", "seconds_per_letter": pace, "pitch_hz": 100.0, "clips": rows}
-    layout.write_json(copy.reference / "reference.json", facts)
+    disk.write_json(copy.reference / "reference.json", facts)
     return copy
 
 

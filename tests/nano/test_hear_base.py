@@ -9,7 +9,7 @@ import sentences
 import vocabulary
 from tokenizers import Tokenizer
 
-from orpheus_clone import layout, tokens
+from orpheus_clone import disk, tokens
 from orpheus_clone.nano import WEIGHTS
 
 
@@ -36,4 +36,4 @@ def test_the_kept_base_is_what_train_base_makes() -> None:
     assert hear_base.load(folder).ids.tolist() == vocabulary.used_ids(tokenizer)
     for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
-        assert layout.sha256_file(folder / name) == digest
+        assert disk.sha256_file(folder / name) == digest

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orpheus_clone import asr, layout, models, nano
+from orpheus_clone import asr, disk, models, nano
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import ArtifactError
@@ -30,7 +30,7 @@ def made(out: Path) -> Path:
 def test_it_made_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
     once, again = made(tmp_path / "once"), made(tmp_path / "again")
     for file in sorted(path for path in once.rglob("*") if path.is_file()):
-        assert layout.sha256_file(again / file.relative_to(once)) == layout.sha256_file(file)
+        assert disk.sha256_file(again / file.relative_to(once)) == disk.sha256_file(file)
     assert models.locate(str(again)).digest == models.locate(str(once)).digest
 
 

@@ -17,7 +17,7 @@ from codec_plan import Clock, Plan
 from quantised import Quantised
 from train_codec import Trainer
 
-from orpheus_clone import layout, nano
+from orpheus_clone import disk, nano
 from orpheus_clone.codec.snac import Codec
 from tests.conftest import DATA_SAMPLES
 
@@ -141,7 +141,7 @@ def test_a_codec_that_was_kept_is_where_training_starts_from(tmp_path: Path) -> 
 def test_the_codec_in_the_tree_is_whole_and_training_goes_on_from_it(tmp_path: Path) -> None:
     for line in (KEPT / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
-        assert layout.sha256_file(KEPT / name) == digest
+        assert disk.sha256_file(KEPT / name) == digest
     assert json.loads((KEPT / "config.json").read_text(encoding="utf-8")) == train_codec.CONFIG
     made = Trainer(tmp_path, plan(9), "cpu")
     made.start_from(KEPT)

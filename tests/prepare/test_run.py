@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from datasets import load_from_disk
 
-from orpheus_clone import audio, layout, manifest, recipe
+from orpheus_clone import audio, disk, manifest, recipe
 from orpheus_clone.audio import Waveform
 from orpheus_clone.errors import AudioError, DataError, MachineError, TranscriptError
 from orpheus_clone.layout import PreparedDir, PreparedStamp
@@ -154,7 +154,7 @@ def test_a_changed_head_encodes_again(run: Prepare, out: PreparedDir) -> None:
 
 def test_a_stamp_of_another_version_is_no_reason_to_stop(run: Prepare, out: PreparedDir) -> None:
     first = run()
-    layout.write_json(out.stamp_file, {"voice": "jack"})
+    disk.write_json(out.stamp_file, {"voice": "jack"})
     assert run() == first
 
 
@@ -342,7 +342,7 @@ def test_consent_is_recorded_with_its_digest(
     path.write_text(content, encoding="utf-8")
     record = run(consent=path).consent
     assert record is not None
-    assert record["sha256"] == layout.sha256_file(path)
+    assert record["sha256"] == disk.sha256_file(path)
     assert record == json.loads(out.consent.read_text(encoding="utf-8"))
     assert record["record"] in (content, {"speaker": "Jack", "agreed": True})
 

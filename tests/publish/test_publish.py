@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orpheus_clone import bundle, layout, recipe
+from orpheus_clone import bundle, disk, layout, recipe
 from orpheus_clone.errors import ArtifactError, GateFailed, RecipeError
 from orpheus_clone.layout import RunDir
 from orpheus_clone.models import BaseModel
@@ -52,7 +52,7 @@ def test_a_proven_voice_is_published_with_what_was_proved(
     assert (published.voice, published.proof, published.is_new) == ("jack", "proven", True)
     assert store.pointer("jack").current == published.bundle
     card = store.read(published.bundle).card
-    assert card.gates == layout.read_json(proven.report, "")["gates"]
+    assert card.gates == disk.read_json(proven.report, "")["gates"]
     assert card.measured_on == {
         "hardware": "CPU (none)",
         "engine": "hf",
@@ -93,7 +93,7 @@ def test_the_command_that_is_refused_ends_with_1_and_says_how_to_override(
 def test_an_override_is_recorded_in_the_bundle(failed: RunDir, place: Path) -> None:
     published = publish(failed, str(place), override_reason="for the demo on Friday")
     assert published.proof == "overridden"
-    data = layout.read_json(place / "bundles" / published.bundle / bundle.VOICE_FILE, "")
+    data = disk.read_json(place / "bundles" / published.bundle / bundle.VOICE_FILE, "")
     assert (data["proof"], data["override_reason"]) == ("overridden", "for the demo on Friday")
     assert data["gates"][0]["status"] == "failed"
 
@@ -115,7 +115,7 @@ def test_smoke_may_publish_the_very_run_that_clone_30min_refuses(
     published = publish(run, str(place))
     assert published.proof == "unproven"
     strict = SMOKE.model_copy(update={"publish": CLONE_30MIN.publish})
-    layout.write_text(run.recipe, recipe.dump(strict))
+    disk.write_text(run.recipe, recipe.dump(strict))
     with pytest.raises(GateFailed, match=r"stop rate not measurable \(random\)"):
         publish(run, str(place))
     # An override is for a gate that failed; nobody can override what nobody measured.
@@ -141,7 +141,7 @@ def test_the_report_of_another_adapter_is_refused(proven: RunDir, place: Path) -
 def test_a_report_about_other_settings_is_refused(
     proven: RunDir, place: Path, override: str
 ) -> None:
-    layout.write_text(proven.recipe, recipe.dump(recipe.load(proven.recipe, [override])))
+    disk.write_text(proven.recipe, recipe.dump(recipe.load(proven.recipe, [override])))
     with pytest.raises(ArtifactError, match=r"other settings .* run: orpheus-clone eval"):
         publish(proven, str(place))
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from orpheus_clone import bundle, client, layout
+from orpheus_clone import bundle, client, disk
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.errors import ArtifactError, DataError
 from orpheus_clone.layout import RunDir
@@ -47,9 +47,9 @@ def refusal(node: RunningNode, name: str, body: bytes) -> tuple[int, str]:
 
 def forged(source: Bundle, weights: bytes, **config: object) -> tuple[str, bytes]:
     """A bundle with other weights, and with every digest and its name made right."""
-    card = layout.read_json(source.path / bundle.VOICE_FILE, "")
+    card = disk.read_json(source.path / bundle.VOICE_FILE, "")
     card["adapter_digest"] = hashlib.sha256(weights).hexdigest()
-    settings = layout.read_json(source.path / bundle.CONFIG_FILE, "") | config
+    settings = disk.read_json(source.path / bundle.CONFIG_FILE, "") | config
     body = packed(
         source,
         {bundle.CONFIG_FILE: json.dumps(settings).encode()},
@@ -131,7 +131,7 @@ def test_a_card_that_would_break_the_list_of_voices_is_refused(
     node: RunningNode, voice_bundle: Maker
 ) -> None:
     source = voice_bundle("listed")
-    card = layout.read_json(source.path / bundle.VOICE_FILE, "")
+    card = disk.read_json(source.path / bundle.VOICE_FILE, "")
     card["measured_on"] = {"hardware": float("nan")}
     status, message = refusal(node, source.name, packed(source, voice=json.dumps(card).encode()))
     assert (status, "voice.json" in message) == (409, True)

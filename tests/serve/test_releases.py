@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import Request
 
-from orpheus_clone import layout, recipe
+from orpheus_clone import disk, recipe
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.client import NodeClient
 from orpheus_clone.errors import ArtifactError, Busy, RecipeError, UnknownVoice
@@ -49,8 +49,8 @@ def test_published_rolled_back_and_published_again_as_a_user_does(
         chosen = SHORT.model_copy(update={"max_seconds": seconds})
         allowed = recipe.Recipe(sampling=chosen, publish=recipe.Publish(allow_unproven=True))
         run = reported(run_dir, tmp_path / f"run{i}", "unproven", "not measurable", allowed)
-        stamp = layout.read_json(run.stamp_file, "")
-        layout.write_json(run.stamp_file, stamp | {"voice": "rolled"})
+        stamp = disk.read_json(run.stamp_file, "")
+        disk.write_json(run.stamp_file, stamp | {"voice": "rolled"})
         runs.append(run)
     old, new = [publish(run, node.url) for run in runs]
     assert (old.is_new, new.is_new, new.proof) == (True, True, "unproven")

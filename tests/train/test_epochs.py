@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from orpheus_clone import layout, quality, recipe
+from orpheus_clone import disk, quality, recipe
 from orpheus_clone.errors import ArtifactError, MachineError, RecipeError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.listening import reference
@@ -125,7 +125,7 @@ def test_the_chosen_epoch_is_the_voice(heard: HeardRun) -> None:
     folder = run.epochs / f"epoch-{stamp.epoch}"
     for path in run.adapter.iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()
-    assert stamp.adapter_digest == layout.sha256_file(folder / "adapter_model.safetensors")
+    assert stamp.adapter_digest == disk.sha256_file(folder / "adapter_model.safetensors")
     assert table(run)["chosen"] == stamp.epoch
     losses = [step.heldout_loss for step in heard.steps if step.heldout_loss is not None]
     assert stamp.heldout_loss == pytest.approx(losses[stamp.epoch - 1], abs=1e-6)
@@ -278,7 +278,7 @@ def test_training_ends_when_no_epoch_sounds_better(
     assert (stamp.steps, stamp.epochs, stamp.epoch) == (2 * ends, ends, ends - 1)
     run = RunDir(tmp_path / "stopped")
     kept = run.epochs / f"epoch-{ends - 1}" / "adapter_model.safetensors"
-    assert stamp.adapter_digest == layout.sha256_file(kept)
+    assert stamp.adapter_digest == disk.sha256_file(kept)
 
 
 def test_a_random_base_is_not_asked_to_speak_and_the_lowest_loss_is_chosen(

@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from orpheus_clone import gpu, layout, lora, models, recipe
+from orpheus_clone import disk, gpu, lora, models, recipe
 from orpheus_clone.errors import ArtifactError, MachineError, TrainingError
 from orpheus_clone.layout import PreparedDir, RunDir, RunStamp
 from orpheus_clone.models import BaseModel
@@ -93,7 +93,7 @@ def test_a_run_directory_describes_itself(
     assert stamp.data_digest == prepared.stamp().data_digest
     assert (stamp.steps, stamp.epochs, stamp.seed) == (6, 3, 0)
     assert stamp.heldout_loss == pytest.approx(small_run.steps[-1].heldout_loss, abs=1e-5)
-    assert stamp.adapter_digest == layout.sha256_file(out.adapter / "adapter_model.safetensors")
+    assert stamp.adapter_digest == disk.sha256_file(out.adapter / "adapter_model.safetensors")
     assert [path.name for path in sorted(out.checkpoints.iterdir())] == [
         "step-00000004",
         "step-00000006",
@@ -111,7 +111,7 @@ def test_the_adapter_is_bf16_safetensors_of_14_tensors_a_layer(small_run: SmallR
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
     assert any(tensor.any() for name, tensor in weights.items() if ".lora_B." in name)
-    config = layout.read_json(adapter / "adapter_config.json", "")
+    config = disk.read_json(adapter / "adapter_config.json", "")
     assert (config["r"], config["lora_alpha"], config["bias"]) == (4, 32, "none")
     assert config["base_model_name_or_path"] == "nano"
     assert config["target_modules"] == list(lora.PROJECTIONS)
@@ -244,7 +244,7 @@ def test_changed_data_is_a_reason_to_train_again(
 def test_a_stamp_of_another_version_is_no_finished_run(
     prepared: PreparedDir, base: BaseModel, finished: RunDir
 ) -> None:
-    layout.write_json(finished.stamp_file, {"voice": "jack"})
+    disk.write_json(finished.stamp_file, {"voice": "jack"})
     assert not is_done(prepared, finished, SMALL_RECIPE, base)
     stamp = train(prepared, finished, recipe=SMALL_RECIPE, base=base)
     assert isinstance(stamp, RunStamp)
