@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,8 +25,10 @@ def terminated(url: str, certificate: Path) -> Iterator[str]:
     loop = asyncio.new_event_loop()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inside, outside = await asyncio.open_connection(parts.hostname, parts.port)
-        await asyncio.gather(_pump(reader, outside), _pump(inside, writer))
+        async with _ended(writer):
+            inside, outside = await asyncio.open_connection(parts.hostname, parts.port)
+            async with _ended(outside):
+                await asyncio.gather(_pump(reader, outside), _pump(inside, writer))
 
     async def listen() -> asyncio.Server:
         return await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
@@ -48,6 +50,17 @@ def terminated(url: str, certificate: Path) -> Iterator[str]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@contextlib.asynccontextmanager
+async def _ended(writer: asyncio.StreamWriter) -> AsyncGenerator[None, None]:
+    """Whatever happens, its connection is not left to the garbage collector."""
+    try:
+        yield
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
