@@ -6,26 +6,29 @@
 
 Sentences are found by sentencex (Wikimedia, MIT). What it cuts too much, for a voice, is put
 together again: a cut inside a word, before a small letter, or after the number of a list. A cut is
-settled once the word after it is whole, since that word can undo it.
+settled once the word after it is whole, since that word can undo it. At most `LONGEST` letters wait
+for that, so that a text costs what it is long, whatever is in it.
 """
 
 import asyncio
 import re
-from bisect import bisect_right
 from collections import deque
-from itertools import accumulate
+from collections.abc import Iterable
+from itertools import accumulate, takewhile
 from typing import Self
 
 from sentencex import segment
 
 from orpheus_clone.errors import TextError
-from orpheus_clone.text import letters
+from orpheus_clone.text import letters, letters_of
 
 LONGEST = 220
 """`text.letters`; about 15 s of speech: inside what clips of 20 s taught the voice."""
 PACKED = 110
 """Sentences are packed up to here, so that an utterance and the one before it fit in `LONGEST`."""
 START_SENTENCES = 2
+AT_ONCE = 1000
+"""Characters; what sentencex takes grows with the square of some texts."""
 
 _CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[，、；：])\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")
@@ -33,7 +36,7 @@ _LIST_NUMBER = re.compile(r"\s*\d{1,3}[.)]\s*")
 _SPACE = re.compile(r"\s+")
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 """Of a script that is written without spaces."""
-_WHOLE_WORD = re.compile(rf"\w[^\w]|{_WIDE.pattern}")
+_LAST_OF_WORD = re.compile(rf"\w(?=\W)|{_WIDE.pattern}")
 
 
 class Script:
@@ -64,21 +67,15 @@ class Script:
         """More text, cut anywhere; TextError after the end."""
         if self._is_ended:
             raise TextError("the text has ended; write what follows into another")
-        self._tail += text
-        for sentence in _settled(self._tail, self._language):
-            self._add(sentence)
-            self._tail = self._tail[len(sentence) :]
-        while letters(sentences(self._tail, self._language)[0]) > LONGEST:
-            cut = _cut(self._tail)  # nobody waits for an end that may never come
-            self._add(self._tail[:cut])
-            self._tail = self._tail[cut:]
+        for at in range(0, len(text), AT_ONCE):
+            self._tail += text[at : at + AT_ONCE]
+            words = (word.start() for word in _LAST_OF_WORD.finditer(self._tail))
+            self._cut_off(max(words, default=0))
         self._news.set()
 
     def flush(self) -> None:
         """Speak all that was written, without waiting for more."""
-        for sentence in sentences(self._tail, self._language):
-            self._add(sentence)
-        self._tail = ""
+        self._cut_off(len(self._tail))
         self._flushed = len(self._ready)
         self._is_speaking = bool(self._ready)
         self._news.set()
@@ -126,14 +123,21 @@ class Script:
             await self._news.wait()
         return taken
 
-    def _add(self, sentence: str) -> None:
-        """Make a sentence, or the parts of one that is too long, ready to be spoken."""
-        while sentence:
-            cut = _cut(sentence)
-            part = " ".join(sentence[:cut].split())
-            if any(c.isalnum() for c in part):
-                self._ready.append(part)
-            sentence = sentence[cut:]
+    def _cut_off(self, settled: int) -> None:
+        """Make ready the sentences that end before `settled`, and what is too long to wait."""
+        at = end = 0
+        waits = len(self._tail) - len(_sums(reversed(self._tail)))
+        for sentence in sentences(self._tail, self._language):
+            end += len(sentence)
+            while at < end and (end <= settled or at < waits):
+                cut = at + _cut(self._tail[at:end])
+                self._add(self._tail[at:cut])
+                at = cut
+        self._tail = self._tail[at:]
+
+    def _add(self, part: str) -> None:
+        if any(c.isalnum() for c in part):
+            self._ready.append(" ".join(part.split()))
 
 
 def sentences(text: str, language: str = "en") -> list[str]:
@@ -155,21 +159,10 @@ def _belongs(before: str, piece: str) -> bool:
     return not (last.isspace() or first.isspace() or _WIDE.match(first) or _WIDE.match(last))
 
 
-def _settled(text: str, language: str) -> list[str]:
-    """The sentences at the beginning of `text` that no further text can change."""
-    settled, at = [], 0
-    for sentence in sentences(text, language):
-        at += len(sentence)
-        if not _WHOLE_WORD.search(text, at):
-            break
-        settled.append(sentence)
-    return settled
-
-
 def _cut(text: str) -> int:
     """Where a part of `text`, at most `LONGEST`, ends: with it, a sentence, a clause, a word."""
-    sums = list(accumulate(map(letters, text)))
-    most = bisect_right(sums, LONGEST)
+    sums = _sums(text)
+    most = len(sums)
     if most == len(text):
         return most
     for end in (_SENTENCE_END, _CLAUSE_END, _SPACE):
@@ -178,3 +171,8 @@ def _cut(text: str) -> int:
         if ends and (sums[ends[-1] - 1] > LONGEST / 2 or end is _SPACE):
             return ends[-1]
     return max(1, most)
+
+
+def _sums(characters: Iterable[str]) -> list[int]:
+    """Of the letters of each and those before it, as far as they are at most `LONGEST`."""
+    return list(takewhile(LONGEST.__ge__, accumulate(map(letters_of, characters))))

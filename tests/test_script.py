@@ -1,16 +1,18 @@
 """Text becomes utterances: cut where a speaker would pause, and spoken as soon as may be."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencex import segment
 
 from orpheus_clone.errors import TextError
-from orpheus_clone.script import LONGEST, PACKED, Script, sentences
-from orpheus_clone.text import clean, letters
+from orpheus_clone.script import AT_ONCE, LONGEST, PACKED, Script, sentences
+from orpheus_clone.text import clean, letters, letters_of
 
 GOLDEN = Path(__file__).parent / "golden" / "sentences.txt"
 CASES = [
@@ -29,10 +31,26 @@ UNCUT = [
 ]  # fmt: skip
 """Of the golden cases: what nobody pauses in."""
 
+HOSTILE = [
+    ".", "? ", "!\n\n", "a", "a.", "A. ", "1. ", "7", " ", "'", "(«", "我", "我。", "🙂", "e\u0301",
+    "<", "<laugh>",
+]  # fmt: skip
+
 WORDS = st.lists(
     st.text("abcé9'-", min_size=1, max_size=12).filter(lambda word: word[0].isalnum()), min_size=1
 )
 STOPS = st.sampled_from(["", "", "", ".", "!", "?", "…", ",", ";", ":", '."', ".)"])
+
+
+class Counted:
+    """A function, and the lengths of the texts that it was asked about."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.asked = function, list[int]()
+
+    def __call__(self, *given: str) -> Any:
+        self.asked.append(len(given[-1]))
+        return self.function(*given)
 
 
 def stripped(pieces: Iterable[str]) -> list[str]:
@@ -206,6 +224,25 @@ def test_a_quotation_that_is_too_long_is_cut_where_its_sentences_end() -> None:
     pieces = utterances(f'He said: "{" ".join(said)}"')
     assert len(pieces) > 1
     assert all(piece.endswith((".", '."')) for piece in pieces)
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("size", [1, 8000])
+def test_a_text_costs_what_it_is_long_whatever_is_in_it(
+    unit: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmented, weighed = Counted(segment), Counted(letters_of)
+    monkeypatch.setattr("orpheus_clone.script.segment", segmented)
+    monkeypatch.setattr("orpheus_clone.script.letters_of", weighed)
+    script, text = Script(start_sentences=1), unit * (8000 // len(unit))
+    for at in range(0, len(text), size)[:1000]:
+        segmented.asked, weighed.asked = [], []
+        script.write(text[at : at + size])
+        assert max(segmented.asked) <= AT_ONCE + LONGEST
+        assert sum(segmented.asked) <= size * 1.25 + LONGEST
+        assert sum(weighed.asked) <= size * 3 + 3 * LONGEST
+        taken(script)
+        assert script.held <= LONGEST
 
 
 def test_what_takes_longer_to_say_is_cut_shorter() -> None:

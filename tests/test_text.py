@@ -49,6 +49,13 @@ def test_control_characters_and_lone_surrogates_are_refused(character: str) -> N
         clean(f"a{character}b")
 
 
+def test_thirty_marks_may_stand_on_a_letter_and_no_more() -> None:
+    assert clean("a\u0301" + 29 * "\u0323")
+    for marks in (31 * "\u0323", 4000 * "\u0301\u0323"):
+        with pytest.raises(TextError, match="more than 30 marks"):
+            clean(f"Hello a{marks}")
+
+
 @pytest.mark.parametrize("nothing", ["", "  \n", "…", "?!", "👍🎉", "— —", "\u0301", "<giggle>"])
 def test_a_text_with_nothing_to_say_is_refused(nothing: str) -> None:
     with pytest.raises(TextError, match="nothing to say"):

@@ -10,6 +10,7 @@ import difflib
 import re
 import unicodedata
 from functools import cache
+from itertools import groupby
 
 from orpheus_clone.errors import TextError
 from orpheus_clone.text.spoken import can_normalise, normalise
@@ -19,6 +20,7 @@ __all__ = [
     "clean",
     "is_spoken",
     "letters",
+    "letters_of",
     "longest_s",
     "normalise",
     "unknown_tags",
@@ -30,6 +32,8 @@ LETTERS_OF_A_TAG = 20
 SILENCE_S = 2.0
 
 _CONTROL_TOKEN = re.compile(r"<\|[^|>]{0,64}\|>|<custom_token_\d+>")
+_MOST_MARKS = 30
+"""In a row, as in Unicode's stream-safe format: NFC's time grows with the square of them."""
 _TAG = re.compile(r"<([a-z]{2,16})>")
 _MEANT_AS_TAG = re.compile(r"</?([A-Za-z][A-Za-z_-]{1,24}(?: [a-z]{1,16})?)/?>")
 _NEAR = 0.7
@@ -40,8 +44,14 @@ _UNREAD = frozenset(".,:;!?…-–—()[]{}'\"‘’“”«»¿¡|_")
 def clean(text: str, tags: tuple[str, ...] = ()) -> str:
     """One line of NFC text with single spaces; `tags` are the emotion tags the base knows.
 
-    Raises TextError for control tokens and for text with no letter, digit or known tag.
+    Raises TextError for control tokens, for more marks on a letter than any language has, and for
+    text with no letter, digit or known tag.
     """
+    for is_mark, run in groupby(text, lambda c: unicodedata.combining(c) > 0):
+        if is_mark and sum(1 for _ in run) > _MOST_MARKS:
+            raise TextError(
+                f"the text has more than {_MOST_MARKS} marks on one letter; take them out"
+            )
     line = " ".join(unicodedata.normalize("NFC", text).split())
     found = _CONTROL_TOKEN.search(line)
     if found:
@@ -76,12 +86,12 @@ def unknown_tags(line: str, tags: tuple[str, ...]) -> dict[str, str | None]:
     return unknown
 
 
-def letters(spoken: str) -> float:
+def letters(spoken: str) -> int:
     """How many letters' time it takes to say `spoken`, at about 15 a second.
 
     A digit or a symbol is read as a word, and so is a character of a script without spaces.
     """
-    return sum(map(_letters_of, _TAG.sub(LETTERS_OF_A_TAG * "a", spoken)))
+    return sum(map(letters_of, _TAG.sub(LETTERS_OF_A_TAG * "a", spoken)))
 
 
 def longest_s(spoken: str) -> float:
@@ -94,7 +104,8 @@ def longest_s(spoken: str) -> float:
 
 
 @cache
-def _letters_of(character: str) -> int:
+def letters_of(character: str) -> int:
+    """`letters` of a single one."""
     is_plain = unicodedata.category(character)[0] in "LMZC" or character in _UNREAD
     is_wide = unicodedata.east_asian_width(character) in "WF"
     return 1 if is_plain and not is_wide else LETTERS_OF_A_SYMBOL
