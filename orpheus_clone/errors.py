@@ -13,7 +13,7 @@
     ├── ArtifactError       4   a base model, run or bundle is missing, incomplete or altered
     ├── TrainingError       5   training cannot go on (a loss that is not a number)
     ├── EngineError         6   the engine, a node or a store cannot do what was asked
-    │   ├── EngineDead          its process is gone
+    │   ├── EngineDead          its process is gone, or hangs
     │   ├── NodeError           a node answered with an error, or not at all
     │   ├── StoreError          a store answered with an error, or not at all
     │   └── Busy                everything that could do it is taken
@@ -91,7 +91,7 @@ class EngineError(OrpheusCloneError):
 
 
 class EngineDead(EngineError):
-    """The engine's process is gone; only a restart of the node helps."""
+    """The engine's process is gone, or hangs; only a restart of the node helps."""
 
 
 class NodeError(EngineError):

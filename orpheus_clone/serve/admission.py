@@ -26,7 +26,7 @@ from orpheus_clone.serve.rates import ENOUGH, Meter, Rates
 RESERVED_S = 2.0
 """How long a session that was admitted keeps the place of a stream that it has not begun."""
 UNLIMITED = 2**31
-GONE = "the engine's process is gone; restart this node"
+GONE = "the engine is gone, or hangs; restart this node"
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from starlette.requests import ClientDisconnect
 
 from orpheus_clone import __version__
 from orpheus_clone.cluster.state import Phase
-from orpheus_clone.errors import OrpheusCloneError
+from orpheus_clone.errors import EngineDead, OrpheusCloneError
 from orpheus_clone.serve import elevenlabs, fleet, hosting, openai, page, refusals, releases, voices
+from orpheus_clone.serve.admission import GONE
 from orpheus_clone.serve.gate import Gate
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -92,7 +93,7 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/livez")
     async def livez() -> Response:
-        """503 once the engine's process is gone: only a restart of the node helps."""
+        """503 once the engine is gone, or hangs: only a restart of the node helps."""
         return _health(service)
 
     @app.get("/readyz")
@@ -133,4 +134,4 @@ def _look(service: Service) -> None:
 def _health(service: Service) -> Response:
     if service.node.is_alive():
         return JSONResponse({"status": "ok"})
-    return refusals.answer(503, "the engine's process is gone; restart this node", "EngineDead")
+    return refusals.answer(503, GONE, EngineDead.__name__)

@@ -116,8 +116,9 @@ def routes(service: Service) -> APIRouter:
             )
             lines = speaking.written(service, session, body.text, began)
             spoken = await held.enter_async_context(aclosing(session.speak(lines)))
+            chunks = await speaking.begun(spoken, request)
             return ClosingResponse(
-                _encoded(Encoder(form, body.speed), await speaking.begun(spoken)),
+                _encoded(Encoder(form, body.speed), chunks),
                 media_type=form.media_type,
                 stall_s=service.limits.write_stall_seconds,
                 headers=speaking.who(session),

@@ -81,7 +81,7 @@ def routes(service: Service) -> APIRouter:
             )
             lines = speaking.written(service, session, body.input, began)
             spoken = await held.enter_async_context(aclosing(session.speak(lines)))
-            chunks = await speaking.begun(spoken)
+            chunks = await speaking.begun(spoken, request)
             return ClosingResponse(
                 encode(body, chunks, lines),
                 media_type=body.media_type,

@@ -2,7 +2,7 @@
 
 The port is taken first, because the engine takes half a minute to start and nobody wants to wait
 for that to hear that the port is in use. Readiness comes last, once everything can speak, and goes
-first: with a signal to stop, or when the engine's process dies. Then the node ends with an error,
+first: with a signal to stop, or when the engine dies or hangs. Then the node ends with an error,
 for whoever watches over it to start it again.
 """
 
@@ -32,6 +32,7 @@ from orpheus_clone.serve import logs, tracing
 from orpheus_clone.serve.admission import Promise
 from orpheus_clone.serve.app import create_app
 from orpheus_clone.serve.auth import Keys, NodeSecret, check_host, check_secret, is_loopback
+from orpheus_clone.serve.bounded import BoundedEngine
 from orpheus_clone.serve.keys import read as read_keys
 from orpheus_clone.serve.logs import LogFormat
 from orpheus_clone.serve.node import Node
@@ -113,8 +114,10 @@ async def serve(
         stack.enter_context(tracing.exporting(node_id))
         engine = open_engine(settings.engine, base, max_adapters=settings.max_adapters, say=say)
         try:
-            speaker = Speaker(engine, Codec(base.codec_path), base)
-            await speaker.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
+            codec = Codec(base.codec_path)
+            first = Speaker(engine, codec, base)  # it may take long, this once
+            await first.say("Hello.", Voice(base.voices[0]), max_seconds=0.5)
+            speaker = Speaker(BoundedEngine(engine), codec, base)
             store = open_store(settings.store)
             node = Node(
                 speaker,
@@ -131,7 +134,7 @@ async def serve(
                 service = Service(node, membership, keys, secret, trust)
                 steps = _steps(service, lambda: ready(url), settings.drain_seconds)
                 server = Server(_config(service, certificate), steps)
-                async with watched(engine, membership, server), warming(node, membership):
+                async with watched(speaker.engine, membership, server), warming(node, membership):
                     await server.serve(sockets=[listening])
         finally:
             await engine.close()
@@ -207,7 +210,7 @@ async def _member(
 async def watched(
     engine: Engine, membership: Membership, server: Server
 ) -> AsyncGenerator[None, None]:
-    """Stop the server when the engine's process dies, or another process has this node's id.
+    """Stop the server when the engine dies or hangs, or another process has this node's id.
 
     It stops as at a signal: who came to this node and is spoken with at another is heard on. The
     block then ends with EngineDead or NodeError.
@@ -215,7 +218,7 @@ async def watched(
 
     def check() -> None:
         if not engine.is_alive():
-            raise EngineDead("the engine's process is gone, and the node with it; start it again")
+            raise EngineDead("the engine is gone, or hangs, and the node with it; start it again")
         if membership.me.phase is Phase.LEFT:
             raise NodeError(f"this node has lost the id {membership.me.id!r}; start it again")
 

@@ -1,9 +1,16 @@
-"""Answers to clients that read slowly, or not at all."""
+"""Answers to clients that read slowly, or not at all, or hang up."""
 
+import asyncio
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
+import httpx
+import pytest
+
 from orpheus_clone.codec.snac import Codec
+from orpheus_clone.engine.base import Delta, Request
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.limits import Limits
 from tests.serve.talking import Talker, eventually, talking
@@ -32,3 +39,26 @@ async def test_the_engine_is_freed_when_a_client_takes_nothing(
         spoken = len(engine.requests)
     assert spoken < 30, "all of it was spoken, and held for nobody"
     assert engine.made * 4096 < 2 * 2**20
+
+
+class Slow(Talker):
+    """One that has not said anything yet."""
+
+    async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
+        async with aclosing(super().generate(request)) as deltas:
+            async for delta in deltas:
+                await asyncio.Event().wait()
+                yield delta
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/text-to-speech/ada"])
+async def test_the_engine_is_freed_when_a_client_hangs_up_before_the_first_sound(
+    codec: Codec, base: BaseModel, tmp_path: Path, path: str
+) -> None:
+    engine, body = Slow(), {"model": "nano", "voice": "ada", "input": "Hi.", "text": "Hi."}
+    async with talking(engine, codec, base, tmp_path) as node:
+        async with httpx.AsyncClient() as client, asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(client.post(f"http://{node}{path}", json=body))
+            await eventually(lambda: engine.open, "it is asked")
+            asked.cancel()
+        await eventually(lambda: not engine.open, "nobody waits for it any more")
