@@ -216,7 +216,7 @@ class Node:
     async def warm(self, name: str, keep: Collection[str]) -> None:
         """Have a bundle ready to speak, if it is not and none of `keep` has to make room for it."""
         if self._slots.has_room_for(name, keep):
-            await self._probe(await self.ask(self._checked, name))
+            await self._probe(await self.ask(self._checked, name), keep)
 
     def is_alive(self) -> bool:
         """Whether the engine lives."""
@@ -283,9 +283,9 @@ class Node:
                 "there, or start the node with --allow-unproven"
             )
 
-    async def _probe(self, found: Bundle) -> None:
-        """Load a voice and make it say a few words."""
-        async with self._slots.use(found.adapter):
+    async def _probe(self, found: Bundle, keep: Collection[str] = ()) -> None:
+        """Load a voice and make it say a few words; none of `keep` makes room for it."""
+        async with self._slots.use(found.adapter, keep):
             samples = await self.speaker.say(PROBE_TEXT, _voice(found), max_seconds=PROBE_SECONDS)
         if not len(samples):
             raise EngineError(f"{found.name} makes no sound; nothing was changed")

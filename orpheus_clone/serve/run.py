@@ -134,7 +134,10 @@ async def serve(
                 service = Service(node, membership, keys, secret, trust)
                 steps = _steps(service, lambda: ready(url), settings.drain_seconds)
                 server = Server(_config(service, certificate), steps)
-                async with watched(speaker.engine, membership, server), warming(node, membership):
+                async with (
+                    watched(speaker.engine, membership, server),
+                    warming(node, membership, died=server.stop),
+                ):
                     await server.serve(sockets=[listening])
         finally:
             await engine.close()

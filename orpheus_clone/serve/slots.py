@@ -36,16 +36,22 @@ class Slots:
         return {name: self._users[name] for name in self._resident}
 
     def has_room_for(self, name: str, keep: Collection[str]) -> bool:
-        """Whether an adapter that is not resident could be, and none of `keep` made room for it."""
-        if name in self._resident:
+        """Whether an adapter that is not resident could be, and none of `keep` made room for it.
+
+        Those that are on their way need their room too.
+        """
+        coming = self._loads.keys() - self._resident.keys()
+        if name in self._resident or name in coming:
             return False
-        return len(self._resident) < self._most or self._next_to_go() not in {None, *keep}
+        return len(self._resident) + len(coming) - len(self._idle(keep)) < self._most
 
     @contextlib.asynccontextmanager
-    async def use(self, adapter: Adapter | None) -> AsyncGenerator[None, None]:
+    async def use(
+        self, adapter: Adapter | None, keep: Collection[str] = ()
+    ) -> AsyncGenerator[None, None]:
         """Keep an adapter resident for the length of the block; Busy if every slot is in use.
 
-        A stock voice, which has none, needs no slot.
+        None of `keep` makes room for it. A stock voice, which has no adapter, needs no slot.
         """
         if adapter is None:
             yield
@@ -53,16 +59,16 @@ class Slots:
         self._users[adapter.name] += 1
         try:
             if adapter.name not in self._resident:
-                await self._loaded(adapter)
+                await self._loaded(adapter, keep)
             self._resident[adapter.name] = self._resident.pop(adapter.name)
             yield
         finally:
             self._users[adapter.name] -= 1
 
-    async def _loaded(self, adapter: Adapter) -> None:
+    async def _loaded(self, adapter: Adapter, keep: Collection[str]) -> None:
         """Once it is; it is loaded once for all who wait."""
         if adapter.name not in self._loads:
-            load = self._loads[adapter.name] = asyncio.create_task(self._load(adapter))
+            load = self._loads[adapter.name] = asyncio.create_task(self._load(adapter, keep))
             load.add_done_callback(lambda _: self._landed(adapter.name))
         await asyncio.shield(self._loads[adapter.name])
 
@@ -71,25 +77,25 @@ class Slots:
         if not load.cancelled():
             load.exception()  # nobody may be left to hear of it
 
-    async def _load(self, adapter: Adapter) -> None:
+    async def _load(self, adapter: Adapter, keep: Collection[str]) -> None:
         async with self._lock:
-            await self._make_room()
+            await self._make_room(keep)
             with self._metrics.adapter_loads.time():
                 await self._engine.load(adapter)
             self._resident[adapter.name] = adapter
 
-    def _next_to_go(self) -> str | None:
-        """The one that has been idle longest."""
-        return next((name for name in self._resident if not self._users[name]), None)
+    def _idle(self, keep: Collection[str]) -> list[str]:
+        """Those that may go, the one that has been idle longest first."""
+        return [name for name in self._resident if not self._users[name] and name not in keep]
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, keep: Collection[str]) -> None:
         if len(self._resident) < self._most:
             return
-        idle = self._next_to_go()
-        if idle is None:
+        idle = self._idle(keep)
+        if not idle:
             raise Busy(f"all {self._most} adapter slots are speaking; try again later")
-        adapter = self._resident.pop(idle)
-        del self._users[idle]
+        adapter = self._resident.pop(idle[0])
+        del self._users[idle[0]]
         self._metrics.adapter_evictions.inc()
         with contextlib.suppress(EngineDead):
             await self._engine.unload(adapter)

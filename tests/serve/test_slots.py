@@ -103,6 +103,7 @@ async def test_one_that_was_just_loaded_is_in_use_before_another_can_take_its_sl
     engine.may.clear()
     first = asyncio.create_task(used(only, "a"))
     await eventually(lambda: engine.loads, "a is being loaded")
+    assert not only.has_room_for("b", ())
     second = asyncio.create_task(used(only, "b"))
     await asyncio.sleep(0)
     engine.may.set()
@@ -126,7 +127,13 @@ async def test_one_that_is_brought_sends_nothing_away_that_is_wanted_or_in_use(
     assert slots.has_room_for("a", ())
     await used(slots, "a", "b")
     assert not slots.has_room_for("a", ()), "it is there"
-    assert slots.has_room_for("c", {"b"})
-    assert not slots.has_room_for("c", {"a"})
+    assert not slots.has_room_for("c", {"a", "b"})
+    with pytest.raises(Busy):
+        async with slots.use(adapter("c"), keep={"a", "b"}):
+            pass
+    assert slots.has_room_for("c", {"a"})
+    async with slots.use(adapter("c"), keep={"a"}):
+        assert slots.resident == {"a": 0, "c": 1}
+    await used(slots, "b")
     async with slots.use(adapter("a")), slots.use(adapter("b")):
         assert not slots.has_room_for("c", ())

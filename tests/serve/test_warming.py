@@ -1,6 +1,7 @@
 """A node holds what the fleet wants of it before anybody is sent there."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from orpheus_clone.cluster.state import Load, NodeState, Pool
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.node import Node
-from orpheus_clone.serve.warming import bring, wanted_here
+from orpheus_clone.serve.warming import LONGEST_WAIT_S, Warmer, wanted_here, warming
 from orpheus_clone.speech import Speaker
 from orpheus_clone.store import open_store
 from tests.serve.talking import Talker
@@ -32,12 +33,23 @@ def node(codec: Codec, base: BaseModel, tmp_path: Path) -> Node:
     return Node(speaker, open_store(str(tmp_path / "store")), 2, allows_unproven=True)
 
 
-async def fleet(node: Node, resident: dict[str, int]) -> Membership:
-    """This node and another, which has these bundles in its engine."""
-    pool, registry = Pool(node.speaker.base.digest, node.speaker.base.language), MemoryRegistry()
+def pool(node: Node) -> Pool:
+    return Pool(node.speaker.base.digest, node.speaker.base.language)
+
+
+async def there(registry: MemoryRegistry, node: Node, resident: dict[str, int]) -> None:
+    """What the other node says of itself."""
     load = Load(sum(resident.values()), 8, resident)
-    await registry.heartbeat(NodeState(THERE, "http://there", pool, load=load))
-    members = Membership(registry, NodeState(HERE, "http://here", pool), node.load)
+    await registry.heartbeat(NodeState(THERE, "http://there", pool(node), load=load))
+
+
+async def fleet(
+    node: Node, resident: dict[str, int], registry: MemoryRegistry | None = None
+) -> Membership:
+    """This node and another, which has these bundles in its engine."""
+    registry = registry or MemoryRegistry()
+    await there(registry, node, resident)
+    members = Membership(registry, NodeState(HERE, "http://here", pool(node)), node.load)
     await members.join()
     await members.become_ready()
     return members
@@ -54,7 +66,7 @@ async def test_a_voice_that_is_spoken_elsewhere_is_brought_to_its_owner_before_i
     members = await fleet(node, {name: 1})
     wanted = Wanted(MINE, members.me.pool, name)
     assert members.placement.place(wanted, "before").id == THERE
-    assert await bring(node, members, set()) == set()
+    await Warmer(node, members).bring()
     assert node.load().resident == {name: 0}
     await members.refresh()
     assert members.placement.place(wanted, "after").id == HERE
@@ -69,21 +81,66 @@ async def test_what_nobody_speaks_and_what_is_anothers_is_left_there(
     name = stored(node, voice_bundle(voice))
     members = await fleet(node, {name: count})
     assert wanted_here(members) == set()
-    await bring(node, members, set())
+    await Warmer(node, members).bring()
     assert node.load().resident == {}
     await members.leave()
 
 
-async def test_what_cannot_be_brought_is_tried_once_for_as_long_as_it_is_wanted(
+class Trying(Node):
+    """Notes when it is to bring something."""
+
+    now = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.tries: list[float] = []
+
+    async def warm(self, name: str, keep: Collection[str]) -> None:
+        self.tries.append(self.now)
+        await super().warm(name, keep)
+
+
+async def test_what_cannot_be_brought_is_tried_again_later_each_time_and_said_once(
     node: Node, voice_bundle: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    missing = f"{MINE}@{'0' * 12}"
-    members = await fleet(node, {missing: 1})
-    failed = await bring(node, members, set())
-    assert failed == {missing}
-    assert f"{missing} is wanted here and cannot be brought" in caplog.text
-    caplog.clear()
-    assert await bring(node, members, failed) == {missing}
-    assert caplog.text == ""
-    assert await bring(node, await fleet(node, {}), failed) == set()
+    trying, made = Trying(node.speaker, node.store, 2, allows_unproven=True), voice_bundle(MINE)
+    members = await fleet(trying, {made.name: 1})
+    warmer = Warmer(trying, members, lambda: trying.now)
+    for second in range(200):
+        trying.now = float(second)
+        await warmer.bring()
+    assert trying.tries == [0, 2, 6, 14, 30, 62, 122, 182]
+    assert caplog.text.count(f"{made.name} is wanted here and cannot be brought yet") == 1
+    stored(node, made)
+    trying.now = 182 + LONGEST_WAIT_S
+    await warmer.bring()
+    assert trying.load().resident == {made.name: 0}
+    await members.leave()
+
+
+async def test_what_was_not_wanted_meanwhile_is_tried_at_once(
+    node: Node, voice_bundle: Maker
+) -> None:
+    trying = Trying(node.speaker, node.store, 2, allows_unproven=True)
+    registry, missing = MemoryRegistry(), voice_bundle(MINE).name
+    members = await fleet(trying, {}, registry)
+    warmer = Warmer(trying, members, lambda: trying.now)
+    for resident in ({missing: 1}, {missing: 1}, {}, {missing: 1}):
+        await there(registry, node, resident)
+        await members.refresh()
+        await warmer.bring()
+    assert trying.tries == [0, 0]
+    await members.leave()
+
+
+async def test_a_bug_in_it_is_told_at_once_and_raised(
+    node: Node, voice_bundle: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orpheus_clone.serve.warming.HEARTBEAT_SECONDS", 0.01)
+    members = await fleet(node, {stored(node, voice_bundle(MINE)): 1})
+    node.speaker = None  # type: ignore[assignment]  # as a bug would
+    died = asyncio.Event()
+    with pytest.raises(AttributeError):
+        async with warming(node, members, died.set):
+            await died.wait()
     await members.leave()
