@@ -135,9 +135,10 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/voices")
     async def voices() -> dict[str, Any]:
-        stock, cloned = node.speaker.base.voices, await node.ask(node.store.voices)
+        stock, cloned = node.speaker.base.voices, await node.ask(lambda: list(node.published()))
+        names = [pointer.voice for pointer, error in cloned if pointer.current or error]
         premade = [{"voice_id": name, "name": name, "category": "premade"} for name in stock]
-        own = [{"voice_id": name, "name": name, "category": "cloned"} for name in cloned]
+        own = [{"voice_id": name, "name": name, "category": "cloned"} for name in names]
         return {"voices": premade + own}
 
     return router

@@ -4,8 +4,8 @@
      "nodes": [{id, url, phase, pool, load, version, cap, silent_s}, …]}
 
 A node's own words of its last heartbeat, the sessions that each of its pool may have now, and how
-long ago this node heard of it. Owners are the
-nodes of this one's pool that should have a published voice ready, the one it prefers first.
+long ago this node heard of it. Owners are the nodes of this one's pool that should have a published
+voice ready, the one it prefers first.
 """
 
 import logging
@@ -19,8 +19,9 @@ from fastapi import APIRouter
 from orpheus_clone.cluster.placement import Wanted
 from orpheus_clone.cluster.state import NodeState
 from orpheus_clone.errors import ArtifactError, StoreError
+from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.service import Service
-from orpheus_clone.store import Pointer, Store
+from orpheus_clone.store import Pointer
 
 FRESH_SECONDS = 5.0
 """How late a voice that was published elsewhere may be seen: whoever watches asks often, and a
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 def routes(service: Service) -> APIRouter:
     """GET /v1/nodes."""
     router = APIRouter()
-    published = _Published(service.node.store)
+    published = _Published(service.node)
 
     @router.get("/v1/nodes")
     async def nodes() -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _said(service: Service, node: NodeState) -> dict[str, Any]:
 class _Published:
     """The published voices, asked for now and then; the last ones stay where no answer comes."""
 
-    store: Store
+    node: Node
     clock: Callable[[], float] = time.monotonic
     _known: tuple[Pointer, ...] = ()
     _until: float = float("-inf")
@@ -72,7 +73,8 @@ class _Published:
         if self.clock() >= self._until:
             self._until = self.clock() + FRESH_SECONDS
             try:
-                self._known = tuple(self.store.pointers())
+                named = self.node.published()
+                self._known = tuple(pointer for pointer, error in named if not error)
             except (StoreError, ArtifactError) as error:
                 log.warning("the published voices cannot be listed, the last known stay: %s", error)
         return self._known

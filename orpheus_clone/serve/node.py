@@ -8,7 +8,7 @@ means it. Voices that the store knows already are loaded when somebody first ask
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -146,9 +146,23 @@ class Node:
         current = await self.ask(lambda: self._named(self._pointers.get(name)))
         return await self.open(name, current, "current")
 
+    def published(self) -> Iterator[tuple[Pointer, str]]:
+        """What each published name means; with it, of one that cannot be read, why not.
+
+        What is known holds where the store does not answer, as it does for sessions.
+        """
+        for voice in self.store.voices():
+            try:
+                pointer = self._pointers.get(voice)
+            except (ArtifactError, StoreError) as error:
+                yield Pointer(voice), str(error)
+                continue
+            if pointer.shown:
+                yield pointer, ""
+
     def card(self, pointer: Pointer) -> VoiceCard:
-        """What is known of a published voice."""
-        return self._read(pointer.shown).card
+        """What a published voice's bundle says of itself; its weights are not looked at."""
+        return self._card(pointer.shown)
 
     async def accept(
         self, path: Path, share: float | None = None, by: str | None = None, why: str | None = None

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from orpheus_clone.bundle import VoiceCard
 from orpheus_clone.engine.base import EngineInfo
-from orpheus_clone.errors import ArtifactError
+from orpheus_clone.errors import ArtifactError, MachineError, StoreError
 from orpheus_clone.serve.service import Service
 from orpheus_clone.store import Pointer
 from orpheus_clone.store.listing import listed
@@ -27,14 +27,16 @@ def routes(service: Service) -> APIRouter:
 def _voices(service: Service) -> list[dict[str, Any]]:
     base = service.node.speaker.base
     stock = [{"id": name, "kind": "stock", "language": base.language} for name in base.voices]
-    return stock + [_cloned(service, pointer) for pointer in service.node.store.pointers()]
+    return stock + [_cloned(service, *named) for named in service.node.published()]
 
 
-def _cloned(service: Service, pointer: Pointer) -> dict[str, Any]:
+def _cloned(service: Service, pointer: Pointer, error: str) -> dict[str, Any]:
     """One published voice; a broken one is listed as such, since hiding it helps nobody."""
+    if error:
+        return listed(pointer) | {"error": error}
     try:
         card = service.node.card(pointer)
-    except ArtifactError as error:
+    except (ArtifactError, MachineError, StoreError) as error:
         return listed(pointer) | {"error": str(error)}
     proof = proof_here(card, service.node.speaker.engine.info)
     return listed(pointer, card) | {"proof": proof, "gates": [_shown(gate) for gate in card.gates]}

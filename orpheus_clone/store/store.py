@@ -74,14 +74,13 @@ class Store:
         return bundle.parse_card(stored.data, f"{self.objects.place}/{key}")
 
     def voices(self) -> list[str]:
-        """The names that can be spoken with, sorted."""
-        return [pointer.voice for pointer in self.pointers() if pointer.current]
+        """The names that were ever published, sorted."""
+        found = [name.removesuffix(_SUFFIX) for name in self.objects.names("voices")]
+        return [name for name in found if layout.VOICE_NAME.fullmatch(name)]
 
     def pointers(self) -> list[Pointer]:
         """Those that name a bundle, be it a canary that waits to be promoted; by voice."""
-        found = [name.removesuffix(_SUFFIX) for name in self.objects.names("voices")]
-        known = [self.pointer(name) for name in found if layout.VOICE_NAME.fullmatch(name)]
-        return [pointer for pointer in known if pointer.shown]
+        return [known for known in map(self.pointer, self.voices()) if known.shown]
 
     def pointer(self, voice: str) -> Pointer:
         """What a voice's name means."""

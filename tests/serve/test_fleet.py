@@ -9,6 +9,8 @@ from orpheus_clone.codec.snac import Codec
 from orpheus_clone.errors import StoreError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.fleet import FRESH_SECONDS, _Published
+from orpheus_clone.serve.node import Node
+from orpheus_clone.speech import Speaker
 from orpheus_clone.store import Pointer, Store, open_store
 from tests.serve.talking import Talker, talking
 
@@ -51,19 +53,19 @@ class Clouded(Store):
 
     asked, is_away = 0, False
 
-    def pointers(self) -> list[Pointer]:
+    def voices(self) -> list[str]:
         self.asked += 1
         if self.is_away:
             raise StoreError("away")
-        return super().pointers()
+        return super().voices()
 
 
 def test_the_published_voices_are_asked_for_now_and_then_and_stay_while_the_store_is_away(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    codec: Codec, base: BaseModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 0.0
     store = Clouded(open_store(str(tmp_path)).objects)
-    published = _Published(store, lambda: now)
+    published = _Published(Node(Speaker(Talker(), codec, base), store, 1), lambda: now)
     assert published.pointers() == ()
     point(store, "jack")
     now = FRESH_SECONDS - 0.01
