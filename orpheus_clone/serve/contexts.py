@@ -52,10 +52,12 @@ class Context:
         self._names = {} if name is None else messages.names(name)
         self._speak, self._send, self._speed = speak, send, speed
         self._is_auto = is_auto
-        self._lines = Lines(language, start_sentences=1 if is_auto else 2, begun=self._begin)
         self._encoder = Encoder(form, speed)
         self._alignment = Alignment(is_synchronised=is_synchronised)
-        self._has_text = self._has_sounded = self._is_speaking = self._is_final = False
+        self._lines = Lines(
+            language, start_sentences=1 if is_auto else 2, begun=self._alignment.begin
+        )
+        self._has_text = self._has_sounded = self._is_final = False
         self.is_flushed = True
         """Whether the client asked for all that it wrote."""
 
@@ -66,8 +68,8 @@ class Context:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something to speak."""
-        return self._is_speaking or self.held > 0
+        """Whether it speaks, or is to speak now."""
+        return self._lines.is_busy
 
     def write(self, text: str) -> None:
         """More text, cut anywhere."""
@@ -108,13 +110,8 @@ class Context:
         told = {"error": str(error), "code": code, "retryable": isinstance(error, EngineError)}
         await self._send({**told, "spoken_chars": self._lines.spoken_characters, **self._names})
 
-    def _begin(self, utterance: str) -> None:
-        self._is_speaking = True
-        self._alignment.begin(utterance)
-
     async def _sound(self, chunk: Chunk) -> None:
         is_end = chunk.finish is not None
-        self._is_speaking = self._is_speaking and not is_end
         self._has_sounded = self._has_sounded or len(chunk.samples) > 0
         seconds = len(chunk.samples) / SAMPLE_RATE / self._speed
         self._alignment.sounded(seconds, is_end=is_end)

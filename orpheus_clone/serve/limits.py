@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 FRAME_BYTES = 64 * 2**10
 """Of a message to a node; the server beneath closes the socket with 1009 beyond it."""
 
+LEAST_CHARACTERS = 16
+"""A message of text counts as, since to read it takes time too."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -17,6 +20,8 @@ class Limits:
     frame_bytes: int = FRAME_BYTES
     buffer_characters: int = 8000
     """Of a context: written and not spoken yet."""
+    characters_per_second: int = 16_000
+    """Of text, a message at least `LEAST_CHARACTERS`; so many may come at once."""
     control_messages_per_second: int = 20
     """Messages that bring no text, broken ones too; so many may come at once."""
     contexts: int = 32
@@ -40,14 +45,14 @@ class Rate:
         self._per_second = most / seconds
         self._clock, self._seen = clock, clock()
 
-    def allows(self) -> bool:
-        """Whether one more is within the rate; it counts if it is."""
+    def allows(self, cost: int = 1) -> bool:
+        """Whether so many more are within the rate; they count if they are."""
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
         self._seen = now
-        if self._left < 1:
+        if self._left < cost:
             return False
-        self._left -= 1
+        self._left -= cost
         return True
 
     @property

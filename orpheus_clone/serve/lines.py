@@ -45,6 +45,11 @@ class Lines(Script):
         return self._is_again or super().is_there
 
     @property
+    def is_busy(self) -> bool:
+        """Whether an utterance is being spoken, or is to be spoken now."""
+        return self._current is not None or self.is_there
+
+    @property
     def is_over(self) -> bool:
         """See `Script`."""
         return super().is_over and not self._is_again
@@ -61,6 +66,12 @@ class Lines(Script):
         if self._current is not None:
             self._begun(self._current)
         return self._current
+
+    async def next(self) -> str | None:
+        """See `Script`; whoever wants the next has spoken what there was to say in the last."""
+        if not self._is_again:
+            self._current = None
+        return await super().next()
 
     def spoken(self) -> None:
         """The utterance that was taken last was heard to its end."""

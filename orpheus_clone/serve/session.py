@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from orpheus_clone.errors import DataError, OrpheusCloneError
 from orpheus_clone.serve import messages
 from orpheus_clone.serve.contexts import Context
-from orpheus_clone.serve.limits import Limits, Rate
+from orpheus_clone.serve.limits import LEAST_CHARACTERS, Limits, Rate
 from orpheus_clone.serve.messages import ClientMessage
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,11 @@ class Session:
         self._tasks: dict[asyncio.Task[None], tuple[str, Context]] = {}
         """Of all that speak, those that were closed and speak to their end too."""
         loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._quiet_since = loop.time()
+        """When the client, or we, last said something."""
         self._over: asyncio.Future[Goodbye] = loop.create_future()
+        self._characters = Rate(limits.characters_per_second, loop.time)
         self._controls = Rate(limits.control_messages_per_second, loop.time)
         self._has_published = self._is_ending = False
 
@@ -90,6 +94,7 @@ class Session:
         try:
             async with asyncio.timeout(self._limits.write_stall_seconds):
                 await self._socket.send_text(json.dumps(message))
+            self._quiet_since = self._now()
         except TimeoutError:
             log.warning("a client read nothing for %s s", self._limits.write_stall_seconds)
             self._end(GONE)
@@ -99,12 +104,12 @@ class Session:
     async def _read(self) -> None:
         while not self._over.done():
             try:
-                async with asyncio.timeout(self._idle_s):
+                async with asyncio.timeout_at(self._quiet_since + self._idle_s):
                     received = await self._socket.receive()
             except TimeoutError:
-                if not any(context.is_busy for _, context in self._tasks.values()):
-                    await self._refuse(f"nothing was heard for {self._idle_s:g} s", is_last=True)
+                await self._look()
                 continue
+            self._quiet_since = self._now()
             if received["type"] == "websocket.disconnect":
                 self._end(GONE)
                 return
@@ -113,9 +118,19 @@ class Session:
             except DataError as error:
                 await self._control()
                 await self._refuse(str(error), is_last=self._is_single)
+            await asyncio.sleep(0)  # many more may be there, and others want to speak
+
+    async def _look(self) -> None:
+        """Close the socket if it was quiet for too long."""
+        if any(context.is_busy for _, context in self._tasks.values()):
+            self._quiet_since = self._now()
+        elif self._now() >= self._quiet_since + self._idle_s:
+            await self._refuse(f"nothing was heard for {self._idle_s:g} s", is_last=True)
 
     async def _handle(self, message: ClientMessage) -> None:
-        if not message.text:
+        if message.text:
+            await self._charge(message.text)
+        else:
             await self._control()
         if self._is_single:
             await self._handle_single(message)
@@ -198,6 +213,12 @@ class Session:
         await context.fail(error, POLICY)
         if self._is_single:
             self._end(Goodbye(POLICY, "too much text"))
+
+    async def _charge(self, text: str) -> None:
+        most = self._limits.characters_per_second
+        if not self._characters.allows(min(max(len(text), LEAST_CHARACTERS), most)):
+            least = f"a message counts as {LEAST_CHARACTERS} at least"
+            await self._refuse(f"more than {most} characters a second; {least}", is_last=True)
 
     async def _control(self) -> None:
         if not self._controls.allows():

@@ -43,12 +43,15 @@ class Talker:
         self.requests: list[Request] = []
         self.made = self.open = 0
         self.lives = True
+        self.may_speak = asyncio.Event()
+        self.may_speak.set()
         self._random = np.random.default_rng(0)
 
     async def generate(self, request: Request) -> AsyncGenerator[Delta, None]:
         self.requests.append(request)
         self.open += 1
         try:
+            await self.may_speak.wait()
             for _ in range(min(self.frames or request.max_frames, request.max_frames)):
                 await asyncio.sleep(0)
                 yield Delta([int(self._random.choice(tokens.slot_ids(s))) for s in range(7)])

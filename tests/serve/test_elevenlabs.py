@@ -114,6 +114,15 @@ async def test_in_auto_mode_each_text_is_spoken_as_it_comes(node: str, engine: T
     assert letters(client.heard) == "Good morning "
 
 
+async def test_messages_that_come_at_once_leave_others_their_turn(
+    node: str, engine: Talker
+) -> None:
+    async with socket(node, auto_mode="true") as client:
+        await client.say(*({"text": f"{word} ", "context_id": "a"} for word in ["One", "two"]))
+        await client.hear(lambda m: letters([m]).endswith("two "))
+    assert len(engine.requests) == 2
+
+
 @pytest.mark.parametrize("named", [{}, {"context_id": "a"}, {"context_id": "never-opened"}])
 async def test_a_keep_alive_closes_nothing_and_opens_nothing(
     node: str, named: dict[str, str]

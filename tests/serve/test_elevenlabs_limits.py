@@ -1,10 +1,12 @@
 """What a socket may not do: refused before it is accepted, or closed with a reason."""
 
+import asyncio
 import dataclasses
 import json
 import socket as sockets
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.limits import Limits, Rate
-from tests.serve.talking import Socket, Talker, eventually, socket, talking
+from tests.serve.talking import Socket, Talker, eventually, letters, socket, talking
 
 LIMITS = Limits(write_stall_seconds=0.3)
 SENTENCE = "Good morning to you. "
@@ -194,6 +196,26 @@ async def test_twenty_messages_without_text_come_at_once_and_no_more(node: str) 
     assert "20 messages a second" in client.heard[-1]["error"]
 
 
+async def test_a_paste_may_come_at_once_and_a_flood_of_text_is_refused(node: str) -> None:
+    async with socket(node) as client:
+        for i in range(2):
+            await client.say({"text": "x" * LIMITS.buffer_characters, "context_id": f"{i}"})
+        await client.settled()
+        assert len(client.heard) == 1
+        await client.say(*(10 * [{"text": "x" * 1000, "context_id": "more"}]))
+        assert await client.closed() == 1008
+    assert "more than 16000 characters a second" in client.heard[-1]["error"]
+
+
+async def test_a_flood_of_single_letters_is_refused_as_one_of_text_is(node: str) -> None:
+    async with socket(node) as client:
+        await client.say(*(500 * [{"text": "x"}]))
+        await client.settled()
+        await client.say(*(2000 * [{"text": "x"}]))
+        assert await client.closed() == 1008
+    assert "a message counts as 16 at least" in client.heard[-1]["error"]
+
+
 def test_a_rate_is_filled_again_with_time() -> None:
     now = 0.0
     rate = Rate(20, lambda: now)
@@ -202,6 +224,8 @@ def test_a_rate_is_filled_again_with_time() -> None:
     assert [rate.allows() for _ in range(3)] == [True, True, False]
     now = 100.0
     assert [rate.allows() for _ in range(21)] == 20 * [True] + [False]
+    now = 200.0
+    assert [rate.allows(cost) for cost in (12, 9, 8, 1)] == [True, False, True, False]
 
 
 async def test_as_many_contexts_are_open_as_the_limit_says_and_the_next_is_told(
@@ -226,6 +250,38 @@ async def test_a_socket_on_which_nothing_is_said_is_closed(node: str, form: str)
         await client.say({"text": " ", "context_id": "a"})
         assert await client.closed() == 1008
     assert client.heard[-1]["error"] == "nothing was heard for 0.2 s"
+
+
+@pytest.mark.parametrize(
+    "message", [{"text": "Half a sentence, and"}, {"text": "<foo> ", "flush": True}]
+)
+async def test_a_text_of_which_nothing_is_to_be_spoken_now_keeps_no_socket_open(
+    node: str, message: dict[str, Any]
+) -> None:
+    async with socket(node, inactivity_timeout=0.2) as client:
+        await client.say(message)
+        assert await client.closed() == 1008
+    assert client.heard[-1]["error"] == "nothing was heard for 0.2 s"
+
+
+async def test_sound_breaks_the_silence_as_a_message_does(
+    engine: Talker, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.may_speak.clear()
+    loop, skipped = asyncio.get_running_loop(), 0.0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + skipped)
+    async with socket(node, inactivity_timeout=10) as client:
+        await client.say({"text": SENTENCE, "flush": True})
+        await eventually(lambda: engine.open, "it is asked to speak")
+        skipped += 9
+        engine.may_speak.set()
+        await client.hear(lambda m: letters([m]).endswith("you. "))
+        skipped += 9
+        await client.settled()
+        assert "nothing was heard" not in client.heard[-1]["error"]
+        skipped += 11
+        assert await client.closed() == 1008
 
 
 async def test_a_socket_that_speaks_is_not_idle(node: str, engine: Talker) -> None:

@@ -1,5 +1,7 @@
 """A client's text: each utterance once, and the one that was cut off once more."""
 
+import asyncio
+
 from orpheus_clone.serve.lines import Lines
 
 FIRST = (
@@ -65,3 +67,29 @@ async def test_what_is_taken_again_waits_for_nothing() -> None:
     assert await lines.next() == "Hello."
     lines.again()
     assert await lines.next() == "Hello."
+
+
+async def test_a_text_is_busy_while_something_of_it_is_spoken_or_is_to_be_spoken_now() -> None:
+    lines = Lines()
+    lines.write("Half a sentence, and")
+    assert not lines.is_busy
+    lines.flush()
+    assert lines.is_busy
+    await lines.next()
+    assert (lines.is_there, lines.is_busy) == (False, True)
+    lines.spoken()
+    assert not lines.is_busy
+
+
+async def test_what_had_nothing_to_say_is_over_once_the_next_is_wanted() -> None:
+    lines = Lines()
+    lines.write("<foo>")
+    lines.flush()
+    await lines.next()
+    waiting = asyncio.ensure_future(lines.next())
+    await asyncio.sleep(0)
+    assert not lines.is_busy
+    lines.again()
+    assert not lines.is_there
+    lines.end()
+    assert await waiting is None
