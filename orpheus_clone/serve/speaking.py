@@ -12,6 +12,7 @@ from orpheus_clone.serve.lines import Lines
 from orpheus_clone.serve.placed import Placed
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Chunk
+from orpheus_clone.text import clean
 
 
 def written(service: Service, session: Placed, text: str, began: float) -> Lines:
@@ -20,7 +21,7 @@ def written(service: Service, session: Placed, text: str, began: float) -> Lines
     Of a base that is not here, that is found out by a node that has it, where it comes to it.
     """
     if session.pool == service.membership.me.pool:
-        service.node.speaker.script(text)
+        clean(text, service.node.speaker.base.tags)
     lines = Lines(session.pool.language, began=began)
     lines.write(text)
     lines.end()
