@@ -16,7 +16,8 @@ another spelling is a substitution. Only where words are parted is no error. Whe
 said at all is asked more kindly: by something that sounds like it.
 
 Limits: what sounds alike is judged by English spelling, roughly; where scripts have no spaces,
-each character counts as a word.
+each character counts as a word. Vowel signs are letters, as in Hindi, but where a script may leave
+them out, as Arabic and Hebrew do, they are left out.
 """
 
 import math
@@ -45,7 +46,7 @@ JOIN_COST = 0.05
 _YEAR = re.compile(r"\b(1[1-9]|20)([1-9]\d)\b")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z _-]{1,24}/?>")
 _WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_WITHOUT_SPACES}]|[^\W_{_WITHOUT_SPACES}]+")
+_WORD = re.compile(rf"[{_WITHOUT_SPACES}]|[^\s{_WITHOUT_SPACES}]+")
 _WITHIN_WORDS = re.compile(r"(?<=\w)['’ʼ`](?=\w)")
 
 
@@ -94,7 +95,16 @@ def readings(heard: str) -> tuple[str, str]:
 def words(text: str, language: str) -> list[str]:
     """What is to be said, as words that can be compared: "It's No. 3!" is its number three."""
     plain = unicodedata.normalize("NFKC", _TAG.sub(" ", text))
-    return _WORD.findall(_WITHIN_WORDS.sub("", normalise(plain, language).casefold()))
+    spoken = _WITHIN_WORDS.sub("", normalise(plain, language).casefold())
+    return _WORD.findall("".join(map(_letter, spoken)))
+
+
+def _letter(character: str) -> str:
+    """A letter, digit or mark as it is; nothing of what only shapes those; of the rest a space."""
+    kind = unicodedata.category(character)
+    if kind == "Cf" or (kind == "Mn" and "\u0590" <= character <= "\u06ff"):
+        return ""
+    return character if kind[0] in "LMN" else " "
 
 
 @lru_cache(maxsize=2**16)  # a long corpus has millions of pairs

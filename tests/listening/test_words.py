@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orpheus_clone.listening.words import Difference, difference
+from orpheus_clone.listening.words import Difference, difference, words
 
 SENTENCE = "Please hang up your phone and call back."
 
@@ -38,6 +38,29 @@ def test_digits_tags_and_spelling_of_numbers_make_no_error() -> None:
 def test_where_words_are_parted_is_no_error() -> None:
     found = difference("She sells sea shells.", "she sells seashells", "en")
     assert found == Difference(words=4, word_edits=0, letters=17, letter_edits=0, words_said=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "wanted"),
+    [
+        ("वह घर जाता है।", "hi", ["वह", "घर", "जाता", "है"]),
+        ("தமிழ் மொழி", "ta", ["தமிழ்", "மொழி"]),
+        ("क्\u200dष", "hi", ["क्ष"]),
+        ("مُحَمَّدٌ، كِتَاب", "ar", ["محمد", "كتاب"]),
+        ("שָׁלוֹם", "he", ["שלום"]),
+        ("กิน ข้าว", "th", list("กินข้าว")),
+        ("snake_case, naïve!", "en", ["snake", "case", "naïve"]),
+    ],
+)
+def test_words_keep_their_vowel_signs_but_where_those_may_be_left_out(
+    text: str, language: str, wanted: list[str]
+) -> None:
+    assert words(text, language) == wanted
+
+
+def test_another_vowel_sign_is_another_word() -> None:
+    assert difference("की", "को", "hi").word_edits == 1
+    assert difference("वह घर जाता है", "वह घर जाती हैं", "hi").word_edits == 2
 
 
 def test_a_year_may_be_read_either_way() -> None:
