@@ -35,6 +35,9 @@ MEMORY_SHARE = 0.85
 """Of a GPU, for weights and KV cache. vLLM's own 0.92 leaves this process, whose codec decodes on
 the same GPU, 1.3 GB of 16; a GPU of which this share is not free is refused at the start."""
 FIRST_FP8_CAPABILITY = (8, 9)
+WORKER_SECONDS, CORE_SECONDS = 15, 25.0
+"""For vLLM's processes to end, before they are killed. On a busy CPU the worker takes more than the
+5 s that vLLM allows, and one that is killed leaves shared memory, of which Python then warns."""
 
 _GONE = "vLLM's engine process is gone; restart this node"
 
@@ -162,7 +165,7 @@ class VllmEngine:
         """Stop the core process and wait for it."""
         if self._llm is not None:
             # In this thread, so that vLLM's output task is cancelled before it can see the end.
-            self._llm.shutdown()
+            self._llm.shutdown(timeout=CORE_SECONDS)
             # Let go now: vLLM's destructor fails when it only runs as the interpreter ends.
             self._llm = None
 
@@ -182,6 +185,7 @@ def _quiet_environment() -> None:
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is for data
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": str(WORKER_SECONDS),
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TORCH_LOGS": "-torch._library.triton",

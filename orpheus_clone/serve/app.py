@@ -58,7 +58,13 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         responses=refusals.DOCUMENTED,
     )
-    app.add_middleware(Gate, keys=service.keys, secret=service.secret, metrics=service.metrics)
+    app.add_middleware(
+        Gate,
+        keys=service.keys,
+        secret=service.secret,
+        metrics=service.metrics,
+        url=service.membership.me.url,
+    )
     app.add_middleware(Traced)
     app.include_router(openai.routes(service))
     app.include_router(elevenlabs.routes(service))

@@ -2,6 +2,7 @@
 
     no key, or another's   401      more than the key's sessions   429, and when to try again
     not for this           403      more than fits                 413
+    no keys here, and another's web page   403 (strangers.py)
 
 The framework reads a whole body before it asks who is there, so all of it is checked outside of it.
 A socket is refused before it is accepted; its messages have limits of their own. What a request
@@ -23,6 +24,7 @@ from orpheus_clone.serve.auth import BETWEEN_NODES, SECRET_HEADER, Keys, NodeSec
 from orpheus_clone.serve.headers import SESSION
 from orpheus_clone.serve.keys import Scope as KeyScope
 from orpheus_clone.serve.metrics import Metrics
+from orpheus_clone.serve.strangers import stranger
 
 GUARDED = "/v1/"
 KEY = "orpheus_clone.key"
@@ -42,13 +44,16 @@ _CLIENTS = frozenset({SESSION})
 class Gate:
     """ASGI middleware; see the module docstring."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, secret: NodeSecret, metrics: Metrics) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, keys: Keys, secret: NodeSecret, metrics: Metrics, url: str
+    ) -> None:
+        """`url` is how other nodes reach this one."""
+        self._app, self._url = app, url
         self._keys, self._secret, self._metrics = keys, secret, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
-        if scope["type"] == "lifespan" or not scope["path"].startswith(GUARDED):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         with contextlib.ExitStack() as session:
@@ -64,6 +69,10 @@ class Gate:
     def _refusal(self, scope: Scope, session: contextlib.ExitStack) -> JSONResponse | None:
         """None for a request that may pass; then it is one of its key's until `session` ends."""
         headers = _headers(scope)
+        if not self._keys.are_set and (why := stranger(headers, self._url)):
+            return refusals.answer(403, why)
+        if not scope["path"].startswith(GUARDED):
+            return None
         scope[KEY] = key = self._keys.find(authorization(headers))
         if self._secret.is_set:
             if self._secret.accepts(headers):

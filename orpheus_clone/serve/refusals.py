@@ -40,7 +40,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     for status, said in {
         400: "The request cannot be understood, or its text not be spoken.",
         401: "A key is wanted.",
-        403: "The key is not for this.",
+        403: "The key is not for this; or there are no keys, and another site's page asks.",
         404: "There is no such voice.",
         409: "The voice cannot be used as it is.",
         413: "The request is too large.",

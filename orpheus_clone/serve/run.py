@@ -233,8 +233,6 @@ async def watched(
         except (EngineDead, NodeError) as error:
             log.error("%s", error)
         server.stop()
-        if not engine.is_alive():
-            await engine.close()  # what it left behind
 
     task = asyncio.create_task(watch())
     try:

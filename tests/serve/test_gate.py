@@ -21,6 +21,7 @@ from tests.nodes import RunningNode
 from tests.serve.keyed import known
 
 BLOCK = b"x" * 65_536
+URL = "http://node:8000"
 OPEN, RIGHT = Keys([]), Keys([known("right")])
 NO_SECRET, SECRET = NodeSecret(None), NodeSecret("of-all-the-nodes-of-a-fleet")
 
@@ -145,7 +146,7 @@ async def test_a_socket_beyond_its_keys_limits_is_refused_before_it_is_accepted(
     async def speak(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
 
-    gate = Gate(speak, keys, NO_SECRET, Metrics())
+    gate = Gate(speak, keys, NO_SECRET, Metrics(), URL)
     with keys.session(key):
         await gate(scope, receive, send)
     assert (sent[0]["type"], sent[0]["status"]) == ("websocket.http.response.start", 429)
@@ -166,7 +167,7 @@ async def ask(
 ) -> httpx.Response:
     """What an application behind the gate answers; it says how much it read."""
     app = FastAPI()
-    app.add_middleware(Gate, keys=keys, secret=secret, metrics=Metrics())
+    app.add_middleware(Gate, keys=keys, secret=secret, metrics=Metrics(), url=URL)
 
     @app.post("/v1/audio/speech/count")
     async def count(request: Request) -> int:

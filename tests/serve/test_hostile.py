@@ -96,15 +96,15 @@ def test_weights_of_another_model_are_refused(node: RunningNode, voice_bundle: M
     assert (status, "layers 1" in message, "layers 2" in message) == (409, True, True)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_numbers_are_refused(
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
+def test_weights_that_no_training_makes_are_refused(
     node: RunningNode, voice_bundle: Maker, value: float
 ) -> None:
     source = voice_bundle("poisoned")
     weights = weights_of(source)
     next(iter(weights.values()))[0, 0] = value
     status, message = refusal(node, *forged(source, save(weights)))
-    assert (status, "holds values that are not numbers" in message) == (409, True)
+    assert (status, "or that are not numbers" in message) == (409, True)
 
 
 def test_rank_512_is_refused(node: RunningNode, voice_bundle: Maker) -> None:
@@ -315,7 +315,7 @@ def test_a_bundle_that_says_it_is_too_large_is_refused_unread(node: RunningNode)
     url = httpx.URL(node.url)
     with socket.create_connection((url.host, url.port or 80), timeout=10) as raw:
         raw.sendall(
-            b"POST /v1/voices/jack@000000000000 HTTP/1.1\r\nhost: node\r\n"
+            b"POST /v1/voices/jack@000000000000 HTTP/1.1\r\nhost: localhost\r\n"
             b"content-length: 1000000000\r\n\r\n"
         )
         assert raw.recv(100).startswith(b"HTTP/1.1 413 ")

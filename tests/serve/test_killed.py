@@ -64,7 +64,9 @@ def test_a_node_that_is_killed_comes_back_with_the_old_voice_or_with_the_new_one
 def request(node: RunningNode, source: Bundle) -> tuple[tuple[str, int], bytes]:
     """Where the node listens, and the whole request that publishes a bundle."""
     url, body = httpx.URL(node.url), client.pack(source)
-    head = f"POST /v1/voices/{source.name} HTTP/1.1\r\nhost: node\r\ncontent-length: {len(body)}"
+    head = (
+        f"POST /v1/voices/{source.name} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}"
+    )
     return (url.host, url.port or 80), head.encode() + b"\r\n\r\n" + body
 
 

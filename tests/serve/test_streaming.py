@@ -30,10 +30,9 @@ async def test_the_engine_is_freed_when_a_client_takes_nothing(
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect((host, int(port)))
-            head = (
-                b"POST /v1/audio/speech HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            )
-            deaf.sendall(head + b"content-length: %d\r\n\r\n" % len(REQUEST) + REQUEST)
+            head = b"POST /v1/audio/speech HTTP/1.1\r\nhost: localhost\r\n"
+            body = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(REQUEST)
+            deaf.sendall(head + body + REQUEST)
             await eventually(lambda: engine.open, "it speaks")
             await eventually(lambda: not engine.open, "it speaks no more")
         spoken = len(engine.requests)
