@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orpheus_clone import disk, layout, lora
 from orpheus_clone.errors import ArtifactError, DataError
-from orpheus_clone.lora import MAX_RANK, PROJECTIONS, Dimensions
+from orpheus_clone.lora import MAX_RANK, MAX_SCALE, PROJECTIONS, Dimensions
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
 
@@ -244,6 +244,11 @@ def _checked_weights(path: Path, card: VoiceCard) -> Dimensions:
     alpha, dropout = config.get("lora_alpha"), config.get("lora_dropout")
     if not _is_number(alpha) or not _is_number(dropout):
         raise ArtifactError(f"{path}: lora_alpha {alpha} or lora_dropout {dropout} is no number")
+    if not 0 < alpha <= MAX_SCALE * rank or not 0 <= dropout < 1:
+        raise ArtifactError(
+            f"{path}: lora_alpha {alpha:g} is not above 0 and at most {MAX_SCALE} x rank {rank}, "
+            f"or lora_dropout {dropout:g} is not 0 to 1; no training of a voice makes that"
+        )
     wanted = adapter_config(str(config.get("base_model_name_or_path")), rank, alpha, dropout)
     odd = sorted(k for k in {*config, *wanted} if config.get(k) != wanted.get(k))
     if odd:

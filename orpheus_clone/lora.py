@@ -10,6 +10,7 @@ length of the file is known before a number is read, and no more memory is taken
 """
 
 import math
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,14 +24,23 @@ from orpheus_clone.errors import ArtifactError
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_RANK = 16
 """Nodes reserve room for this rank; a larger one wastes memory and time on all of them."""
+MAX_WEIGHT = 8.0
+"""Of either side, as a size: our trainings, of nano and of larger bases, end at 0.22 at most."""
+MAX_SCALE = 32
+"""Of alpha / rank, which is 2 in every recipe of ours.
+
+Within both, the worst that an adapter can do to the 3B stays a number in bfloat16, which ends at
+3e38: of a normed input of 2e3, gate and up make 2e11, their product is 4e22, and down makes 1e31.
+What is no number stays in the engine's KV cache, where it spoils what other sessions say.
+"""
 MAX_HEADER = 2**20
 """Bytes; the 3B's 392 tensors take 56 KiB."""
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _PER_LAYER = 2 * len(PROJECTIONS)
 _BYTES = 2
-_EXPONENT = 0x7F80
-"""All ones in the exponent of a bfloat16: infinite, or not a number."""
+_SIZE = 0x7FFF
+"""All but the sign of a bfloat16; of two, the larger as an integer is the larger, or no number."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -107,7 +117,7 @@ def check(weights: Path, rank: int) -> Dimensions:
         got = header.shapes[name]
         if got != wanted:
             raise ArtifactError(f"{weights}: {name} has shape {got}, rank {rank} wants {wanted}")
-    _check_finite(weights, header)
+    _check_sizes(weights, header)
     _check_loads(weights, header)
     return found
 
@@ -177,13 +187,17 @@ def _implied_dimensions(shapes: Shapes, weights: Path) -> Dimensions:
     )
 
 
-def _check_finite(weights: Path, header: _Header) -> None:
+def _check_sizes(weights: Path, header: _Header) -> None:
+    most = int.from_bytes(struct.pack(">f", MAX_WEIGHT)[:_BYTES])
     numbers = np.memmap(weights, dtype="<u2", mode="r", offset=header.start)
     for name, shape in header.shapes.items():
         first = header.offsets[name] // _BYTES
         values = numbers[first : first + math.prod(shape)]
-        if ((values & _EXPONENT) == _EXPONENT).any():
-            raise ArtifactError(f"{weights}: {name} holds values that are not numbers")
+        if ((values & _SIZE) > most).any():
+            raise ArtifactError(
+                f"{weights}: {name} holds values beyond {MAX_WEIGHT:g} or that are not numbers, "
+                "which no training of a voice ends in; train it again"
+            )
 
 
 def _check_loads(weights: Path, header: _Header) -> None:

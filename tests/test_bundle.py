@@ -203,6 +203,28 @@ def test_an_alpha_that_is_no_number_is_refused(good: Bundle, alpha: object) -> N
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"lora_alpha": 1e300},
+        {"lora_alpha": 32.5 * 4},
+        {"lora_alpha": 0},
+        {"lora_alpha": -32},
+        {"lora_dropout": 1},
+        {"lora_dropout": -0.1},
+    ],
+)
+def test_an_update_that_is_scaled_beyond_sense_is_refused(
+    good: Bundle, config: dict[str, Any]
+) -> None:
+    with pytest.raises(ArtifactError, match=r"at most 32 x rank 4, or lora_dropout"):
+        bundle.read(with_config(nameless(good), **config))
+
+
+def test_the_largest_scale_is_taken(good: Bundle) -> None:
+    assert bundle.read(with_config(nameless(good), lora_alpha=32 * 4)).card == good.card
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"proof": "sure"}, r"proof: .*\(got 'sure'\)"),

@@ -67,6 +67,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, content: str, message:
         ("train: {learning_rate: .nan}", "train.learning_rate"),
         ("train: {precision: fp16}", "train.precision"),
         ("train: {lora: {rank: 17}}", "train.lora.rank"),
+        ("train: {lora: {rank: 2, alpha: 65}}", "train.lora"),
         ("train: 3", "train"),
         ("prepare: {heldout_fraction: 0.5}", "prepare.heldout_fraction"),
         ("sampling: {top_p: 0}", "sampling.top_p"),

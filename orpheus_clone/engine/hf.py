@@ -176,6 +176,9 @@ class _Stream:
         output = model(input_ids=self._coming, past_key_values=self._cache, use_cache=True)
         self._cache = output.past_key_values
         logits = output.logits[:, -1].float()
+        if not logits.isfinite().all():
+            who = f"with adapter {self.adapter.name}" if self.adapter else "of the base"
+            raise EngineError(f"the scores {who} are not numbers; it cannot speak")
         penalise(logits, [recently_said(self._said)], [self._penalty])
         scores = self._warp(None, self._mask(logits))
         if self._is_greedy:

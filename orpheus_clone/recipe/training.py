@@ -1,10 +1,10 @@
 """How the adapter is fitted."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from orpheus_clone.lora import MAX_RANK
+from orpheus_clone.lora import MAX_RANK, MAX_SCALE
 from orpheus_clone.recipe.section import Section
 
 
@@ -17,6 +17,12 @@ class Lora(Section):
     """The update is scaled by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the adapter's input while training."""
+
+    @model_validator(mode="after")
+    def _a_node_takes_the_scale(self) -> Self:
+        if self.alpha > MAX_SCALE * self.rank:
+            raise ValueError(f"alpha is more than {MAX_SCALE} x rank, which no node takes")
+        return self
 
 
 class Selection(Section):

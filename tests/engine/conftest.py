@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from orpheus_clone import models, tokens
+from orpheus_clone import bundle, disk, models, tokens
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import Delta, Engine, Request
 from orpheus_clone.layout import RunDir
@@ -38,6 +41,18 @@ def stopping(
     loop.run(RunDir(folder), "stopping")
     digest = save_adapter(loop.model, folder / "adapter", base.name)
     return Adapter(f"stopping@{digest[:12]}", folder / "adapter", digest)
+
+
+def filled(adapter: Adapter, out: Path, value: float, **config: Any) -> Adapter:
+    """An adapter of the same shapes in which every weight is `value`."""
+    settings = disk.read_json(adapter.path / bundle.CONFIG_FILE, "")
+    weights = load_file(adapter.path / bundle.WEIGHTS_FILE)
+    out.mkdir()
+    disk.write_json(out / bundle.CONFIG_FILE, settings | config)
+    same = {name: torch.full_like(tensor, value) for name, tensor in weights.items()}
+    save_file(same, out / bundle.WEIGHTS_FILE)
+    digest = disk.sha256_file(out / bundle.WEIGHTS_FILE)
+    return Adapter(bundle.bundle_name(out.name, digest), out, digest)
 
 
 async def stream_of(engine: Engine, request: Request) -> list[Delta]:

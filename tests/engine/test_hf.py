@@ -15,9 +15,9 @@ from orpheus_clone.engine.base import Delta, Request
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import EngineError
 from orpheus_clone.models import BaseModel
-from orpheus_clone.recipe import Train
+from orpheus_clone.recipe import Sampling, Train
 from orpheus_clone.train.model import with_lora
-from tests.engine.conftest import GREEDY, LIVELY, check_well_formed, ids_of, stream_of
+from tests.engine.conftest import GREEDY, LIVELY, check_well_formed, filled, ids_of, stream_of
 
 Adapters = tuple[Adapter, Adapter]
 
@@ -131,6 +131,17 @@ async def test_a_broken_adapter_is_an_engine_error_and_leaves_the_engine_whole(
     (tmp_path / "adapter_model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(EngineError, match="broken"):
         await engine.load(Adapter("broken@000000000000", tmp_path, "0" * 64))
+    assert await ids_of(engine, Request(prompt, GREEDY, 1)) == before
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, LIVELY], ids=["greedy", "drawn"])
+async def test_an_adapter_that_ends_in_no_numbers_is_an_engine_error_and_the_base_speaks_on(
+    engine: HfEngine, prompt: list[int], adapters: Adapters, tmp_path: Path, sampling: Sampling
+) -> None:
+    before = await ids_of(engine, Request(prompt, GREEDY, 1))
+    drowned = filled(adapters[0], tmp_path / "drowned", 3e38)
+    with pytest.raises(EngineError, match=r"with adapter drowned@.* are not numbers"):
+        await ids_of(engine, Request(prompt, sampling, 1, drowned))
     assert await ids_of(engine, Request(prompt, GREEDY, 1)) == before
 
 

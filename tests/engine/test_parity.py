@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from orpheus_clone import models
+from orpheus_clone import lora, models
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.engine.base import Engine, Request
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import EngineError
 from orpheus_clone.models import BaseModel
 from orpheus_clone.recipe import Sampling
-from tests.engine.conftest import GREEDY, LIVELY, check_well_formed, ids_of, stream_of
+from tests.engine.conftest import GREEDY, LIVELY, check_well_formed, filled, ids_of, stream_of
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="session")]
 Adapters = tuple[Adapter, Adapter]
+RANK = 4
+"""Of the adapters."""
 PENALISED = Sampling(temperature=0.0, repetition_penalty=1.3)
 
 
@@ -52,6 +54,21 @@ async def test_two_adapters_and_the_base_in_one_batch_are_as_each_alone(
     together = await asyncio.gather(*[ids_of(vllm_engine, request) for request in requests])
     assert together == alone
     assert len({tuple(ids) for ids in together}) == 3
+
+
+async def test_the_loudest_adapter_that_a_bundle_may_hold_leaves_the_others_as_they_were(
+    vllm_engine: Engine, prompt: list[int], adapters: Adapters, tmp_path: Path
+) -> None:
+    """What is no number would stay in the KV cache, where the next to come would find it."""
+    out = tmp_path / "loudest"
+    loudest = filled(adapters[0], out, lora.MAX_WEIGHT, lora_alpha=lora.MAX_SCALE * RANK)
+    mine = Request(prompt, GREEDY, 4)
+    before = await ids_of(vllm_engine, mine)
+    for _ in range(2):
+        beside = ids_of(vllm_engine, Request(prompt, GREEDY, 4, loudest))
+        said, _ = await asyncio.gather(ids_of(vllm_engine, mine), beside)
+        assert said == before
+    assert await ids_of(vllm_engine, mine) == before
 
 
 async def test_prompts_of_different_lengths_in_one_batch_keep_their_own_slots(
