@@ -9,9 +9,11 @@ Shown through `huggingface_hub` against a small hub of our own; not tried by us 
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orpheus_clone.errors import ArtifactError, RecipeError, StoreError
@@ -117,21 +119,20 @@ class HubObjects:
     def _read(self, key: str, most: int, head: str) -> Stored | None:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with self._errors():
+        # Not through the hub's cache, in which a voice would outlive being forgotten.
+        with self._errors(), TemporaryDirectory() as folder:
             try:
-                path = Path(
-                    self._hub.hf_hub_download(
-                        self.repo, key, revision=head, etag_timeout=_ANSWER_SECONDS
-                    )
+                path = self._hub.hf_hub_download(
+                    self.repo, key, revision=head, local_dir=folder, etag_timeout=_ANSWER_SECONDS
                 )
             except LocalEntryNotFoundError:  # the hub cannot be reached
                 raise
             except EntryNotFoundError:
                 return None
-            if path.stat().st_size > most:
-                raise ArtifactError(f"{self.place}/{key}: is larger than {most} bytes")
-            # The content's name in the cache: its Git or SHA-256 digest.
-            return Stored(path.read_bytes(), path.resolve().name)
+            data = Path(path).read_bytes()
+        if len(data) > most:
+            raise ArtifactError(f"{self.place}/{key}: is larger than {most} bytes")
+        return Stored(data, hashlib.sha256(data).hexdigest())
 
     def _commit(self, operations: Sequence[Any], message: str, parent: str | None) -> None:
         self._hub.create_commit(self.repo, operations, commit_message=message, parent_commit=parent)

@@ -32,9 +32,9 @@ def open_store(place: str | Path) -> Store:
         from orpheus_clone.store.hub import HubObjects
 
         return Store(HubObjects.at(name))
-    if "://" in name:
+    if ":" in name.partition("/")[0]:
         raise RecipeError(
-            f"{name}: expected http://NODE, https://NODE, a directory, or s3://, gs://, az:// or "
-            "hf:// and what follows"
+            f"{name}: is no place for voices; write http://NODE or https://NODE, s3://, gs://, "
+            f"az:// or hf:// and what follows, or ./{name} if it is a directory"
         )
     return Store(DirectoryObjects(Path(name).expanduser()))

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from orpheus_clone.bundle import Bundle
-from orpheus_clone.errors import Busy, StoreError
+from orpheus_clone.errors import ArtifactError, Busy, StoreError
 from orpheus_clone.publish.place import Signed, StorePlace
 from orpheus_clone.store import Store, open_store
 from orpheus_clone.store.hub import HubObjects
@@ -112,6 +112,26 @@ def test_a_forgotten_voice_is_gone_from_the_head(
     for _ in range(2):
         hub_store.forget("jack", hub_store.bundles("jack"))
     assert list(hub.commits[-1]) == ["voices/jack.jsonl"]
+
+
+def test_a_voice_that_is_forgotten_leaves_nothing_on_this_machine(
+    hub: Hub, bundles: list[Bundle], tmp_path: Path
+) -> None:
+    place = StorePlace(on(hub))
+    place.publish(bundles[0], None, Signed())
+    assert on(hub).read(bundles[0].name).digest == bundles[0].digest
+    place.unpublish("jack", True, Signed())
+    folders = (tmp_path / "hub", tmp_path / "cache")
+    assert not [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_file_of_the_hub_that_is_too_large_is_refused(hub_store: Store, hub: Hub) -> None:
+    hub.commits.append({"voices/jack.jsonl": b"12345"})
+    assert hub_store.objects.read("voices/jack.jsonl", 5) is not None
+    with pytest.raises(
+        ArtifactError, match=r"hf://jane/voices/voices/jack\.jsonl: is larger than 4"
+    ):
+        hub_store.objects.read("voices/jack.jsonl", 4)
 
 
 def test_a_hub_that_does_not_answer_is_named(hub: Hub) -> None:

@@ -330,10 +330,18 @@ def test_a_store_where_a_file_lies_says_so(directory: Store, tmp_path: Path) -> 
         point(directory, "jack", "jack@000000000000")
 
 
-@pytest.mark.parametrize("place", ["ftp://host/x", "redis://127.0.0.1", "file:///tmp/x"])
+@pytest.mark.parametrize(
+    "place",
+    ["ftp://host/x", "file:///tmp/x", "node:8000", "http:/node", "s3:/bucket/x", "S3://bucket/x"],
+)
 def test_a_place_that_is_none_is_refused_with_those_that_are(place: str) -> None:
-    with pytest.raises(RecipeError, match="s3://, gs://, az:// or hf://"):
+    with pytest.raises(RecipeError, match=r"http://NODE .*, s3://, gs://, az:// or hf://"):
         open_store(place)
+
+
+@pytest.mark.parametrize("place", ["voices", "./a:b", "/srv/a:b", "~/a:b"])
+def test_a_directory_may_have_a_colon_where_it_is_no_scheme(place: str) -> None:
+    assert open_store(place).objects.root is not None
 
 
 def test_a_hub_store_is_a_users_repository() -> None:
