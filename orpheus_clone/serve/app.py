@@ -6,7 +6,7 @@
     WS   …/stream-input …/multi-stream-input                             elevenlabs.py
     GET  /v1/voices                  their names                         elevenlabs.py
     GET  /v1/audio/voices            what can be spoken with             voices.py
-    WS   /v1/nodes/session           a session of another node's client  hosting.py
+    WS   /v1/nodes/session           sessions of other nodes' clients    hosting.py
     GET  /v1/nodes                   the fleet, and who speaks what      fleet.py
     POST /v1/voices/{bundle}         publish: a tar of a bundle          releases.py
     POST /v1/voices/{voice}/promote /v1/voices/{voice}/rollback          releases.py
@@ -50,6 +50,7 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         await proxy.close()
+        await service.links.close()
 
     app = FastAPI(
         title="orpheus-clone",

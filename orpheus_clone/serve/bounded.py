@@ -20,7 +20,7 @@ from orpheus_clone.errors import EngineDead
 
 SILENT_S = 20.0
 """A step takes milliseconds, and an adapter a second or two. Other nodes wait longer for this one
-(`remote.SILENT_S`), so that they are told why."""
+(`links.SILENT_S`), so that they are told why."""
 
 T = TypeVar("T")
 

@@ -1,10 +1,11 @@
-"""A session of another node's client, spoken here: the other end of `remote`.
+"""Sessions of other nodes' clients, spoken here: the other end of `remote`.
 
-    asked ─▶ its stream ─▶ a task: OwnSeat ─▶ chunks ─▶ answered
-      └─ the other node is gone, or its client ─────▶ every task is cancelled
+    open ─▶ a seat ─▶ asked ─▶ its stream ─▶ a task: OwnSeat ─▶ chunks ─▶ answered
+     ▲                 ├─ end of the session ──────▶ every task is cancelled, the seat given back
+     └─────────────────┘  the other node is gone ──▶ likewise
 
-What is said here is never carried on to a third node: whatever two of them think of who holds a
-voice, nothing runs in circles.
+A socket carries one session after the other. What is said here is never carried on to a third node:
+whatever two of them think of who holds a voice, nothing runs in circles.
 """
 
 import asyncio
@@ -14,27 +15,27 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
 
-from fastapi import APIRouter, Query
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from orpheus_clone import layout
 from orpheus_clone.cluster.placement import Wanted
-from orpheus_clone.errors import DataError, EngineError, OrpheusCloneError
-from orpheus_clone.serve import logs, wire
+from orpheus_clone.cluster.state import NodeState, Pool
+from orpheus_clone.errors import DataError, EngineError, NodeError, OrpheusCloneError
+from orpheus_clone.serve import logs, tracing, wire
 from orpheus_clone.serve.seats import Order, OwnSeat
 from orpheus_clone.serve.server import RESTARTS
 from orpheus_clone.serve.service import Service
-from orpheus_clone.serve.wire import Answered, Asked
-from orpheus_clone.store.pointer import Arm
+from orpheus_clone.serve.wire import Answered, Asked, Opening
 
 log = logging.getLogger(__name__)
 
 POLICY = 1008
-LONGEST_PATIENCE_S = 60.0
 LOOK_S = 1.0
-"""How often a session in which nobody speaks looks whether the node is about to stop."""
+"""How often a socket on which nobody speaks looks whether the node is about to stop."""
+MOST_ASKED = 2
+"""Utterances, or the end, that are not begun: each is sent when it is wanted, not before."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -42,43 +43,26 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter()
 
     @router.websocket(wire.PATH)
-    async def session(
-        socket: WebSocket,
-        voice: str,
-        bundle: str | None = None,
-        arm: Arm = "current",
-        patience_s: Annotated[float, Query(ge=0, le=LONGEST_PATIENCE_S)] = 0.0,
-    ) -> None:
+    async def sessions(socket: WebSocket) -> None:
         await socket.accept()
-        logs.bind(voice=voice)
-        wanted = Wanted(voice, service.membership.me.pool, bundle)
         with suppress(WebSocketDisconnect):
-            await _host(service, socket, Order(wanted, arm, patience_s))
+            await _Hosted(service, socket).run()
 
     return router
 
 
-async def _host(service: Service, socket: WebSocket, order: Order) -> None:
-    """Serve the other node until it leaves."""
-    try:
-        _check(order.wanted)
-        seat = await OwnSeat.take(service, order)
-    except OrpheusCloneError as error:
-        await _tell(socket, Answered(error=wire.failure(error)))
-        await socket.close()
-        return
-    try:
-        await _tell(socket, Answered(bundle=seat.bundle))
-        await _Hosted(service, socket, seat).run()
-    finally:
-        await seat.close()
-
-
-def _check(wanted: Wanted) -> None:
-    """DataError for a name that could lead anywhere."""
-    if wanted.bundle is None or layout.is_bundle_name(wanted.bundle, wanted.voice):
-        return
-    raise DataError(f"{wanted.bundle!r} is no bundle of {wanted.voice!r}")
+def _order(opening: Opening, me: NodeState) -> Order:
+    """DataError for a name that could lead anywhere, NodeError for the voice of another base."""
+    voice, bundle = opening.voice, opening.bundle
+    if bundle is not None and not layout.is_bundle_name(bundle, voice):
+        raise DataError(f"{bundle!r} is no bundle of {voice!r}")
+    pool = Pool(opening.base_digest, opening.language)
+    if pool != me.pool:
+        raise NodeError(
+            f"node {me.id} speaks {me.pool.language!r} with the base {me.pool.base_digest[:12]}; "
+            f"{voice!r} wants {pool.language!r} and {pool.base_digest[:12]}"
+        )
+    return Order(Wanted(voice, pool, bundle), opening.arm, opening.patience_s)
 
 
 async def _tell(socket: WebSocket, answered: Answered) -> None:
@@ -103,85 +87,144 @@ class _Stream:
         self.began = time.perf_counter()
         self.is_over = False
         self._ask = ask
-        self._said: asyncio.Queue[str | None] = asyncio.Queue()
+        self._said: asyncio.Queue[str | None] = asyncio.Queue(MOST_ASKED)
         self._is_first = self._has_more = True
+        self._is_waiting = False
 
     @property
     def is_there(self) -> bool:
         """Whether an utterance is to be spoken now, here or on its way."""
         return self._has_more
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether all that was asked is said, and nothing else is on its way."""
+        return self._is_waiting and self._said.empty() and not self._has_more
+
     async def next(self) -> str | None:
         """The next utterance; None after the last."""
         if not self._is_first:
             await self._ask(Answered(stream=self.number, wanted=True))
-        self._is_first = False
+        self._is_first, self._is_waiting = False, True
         utterance = await self._said.get()
-        self.is_over = utterance is None
+        self._is_waiting, self.is_over = False, utterance is None
         return utterance
 
     def follow(self, asked: Asked) -> None:
-        """What is asked of it; all but to be cancelled."""
-        if asked.say is not None:
+        """What is asked of it, all but to be cancelled; DataError for more than was wanted."""
+        if asked.say is not None or asked.more:
             self._has_more = asked.more
-            self._said.put_nowait(asked.say)
-        if asked.end:
-            self._said.put_nowait(None)
+        try:
+            if asked.say is not None:
+                self._said.put_nowait(asked.say)
+            if asked.end:
+                self._said.put_nowait(None)
+        except asyncio.QueueFull:
+            raise DataError(f"stream {self.number} was told more than it wanted") from None
         for _ in range(min(asked.took, wire.WINDOW)):
             self.room.release()
 
 
 class _Hosted:
-    """A session that has its seat."""
+    """Another node's socket."""
 
-    def __init__(self, service: Service, socket: WebSocket, seat: OwnSeat) -> None:
-        self._admission, self._most = service.node.admission, service.limits.contexts
-        self._socket, self._seat = socket, seat
+    def __init__(self, service: Service, socket: WebSocket) -> None:
+        self._service, self._socket = service, socket
         self._streams: dict[int, tuple[_Stream, asyncio.Task[None]]] = {}
+        """Of the session that is open."""
 
     async def run(self) -> None:
-        """Until the other node leaves, or this one is about to stop and nobody speaks."""
+        """Session after session, until the other node leaves or this one is about to stop."""
+        try:
+            while (asked := await self._asked()) is not None:
+                if asked.open is None:
+                    raise DataError("no session is open")
+                with tracing.session(asked.open.trace):
+                    await self._session(asked.open)
+        except DataError as error:
+            await self._refuse(error)
+
+    async def _session(self, opening: Opening) -> None:
+        began = time.perf_counter()
+        logs.bind(voice=opening.voice)
+        try:
+            order = _order(opening, self._service.membership.me)
+            seat = await OwnSeat.take(self._service, order)
+        except OrpheusCloneError as error:
+            await _tell(self._socket, Answered(error=wire.failure(error)))
+            return
+        try:
+            await _tell(self._socket, Answered(bundle=seat.bundle))
+            await self._streaming(seat)
+        finally:
+            await seat.close()
+            seconds = time.perf_counter() - began
+            log.info("session of another node's client: over, %.2f s", seconds)
+
+    async def _streaming(self, seat: OwnSeat) -> None:
+        """Until the session is over."""
         async with asyncio.TaskGroup() as tasks:
             try:
-                while (message := await self._received()) is not None:
-                    self._follow(wire.asked(message), tasks)
+                while (asked := await self._asked()) is not None and not asked.is_session_over:
+                    self._follow(asked, seat, tasks)
             except DataError as error:
-                await self._socket.close(POLICY, str(error)[:100])
+                await self._refuse(error)
             finally:
                 for _, task in self._streams.values():
                     task.cancel()
+                self._streams.clear()
 
-    async def _received(self) -> str | None:
-        while True:
+    async def _asked(self) -> Asked | None:
+        """What is asked next; None once one of the two nodes has hung up."""
+        while not self._is_closed:
             try:
                 async with asyncio.timeout(LOOK_S):
                     received = await self._socket.receive()
             except TimeoutError:
-                if self._admission.is_draining and not self._streams:
-                    await self._socket.close(RESTARTS, "this node stops; go to another")
-                    return None
+                if self._service.admission.is_draining and self._is_silent:
+                    await self._close(RESTARTS, "this node stops; go to another")
                 continue
-            is_message = received["type"] == "websocket.receive"
-            return str(received.get("text") or "") if is_message else None
+            if received["type"] == "websocket.receive":
+                return wire.asked(str(received.get("text") or ""))
+        return None
 
-    def _follow(self, asked: Asked, tasks: asyncio.TaskGroup) -> None:
+    @property
+    def _is_closed(self) -> bool:
+        ends = (self._socket.client_state, self._socket.application_state)
+        return WebSocketState.DISCONNECTED in ends
+
+    @property
+    def _is_silent(self) -> bool:
+        return all(stream.is_silent for stream, _ in self._streams.values())
+
+    async def _refuse(self, error: DataError) -> None:
+        await self._close(POLICY, str(error)[:100])
+
+    async def _close(self, code: int, reason: str) -> None:
+        with suppress(WebSocketDisconnect):
+            await self._socket.close(code, reason)
+
+    def _follow(self, asked: Asked, seat: OwnSeat, tasks: asyncio.TaskGroup) -> None:
+        if asked.stream is None:
+            raise DataError("a session is open, and this is of no stream of it")
         if asked.stream not in self._streams:
             if asked.say is None:
                 return  # it ended while this was on its way
-            if len(self._streams) >= self._most:
-                raise DataError(f"more than {self._most} streams in one session")
+            most = self._service.limits.contexts
+            if len(self._streams) >= most:
+                raise DataError(f"more than {most} streams in one session")
             stream = _Stream(asked.stream, partial(_tell, self._socket))
-            self._streams[stream.number] = (stream, tasks.create_task(self._speak(stream)))
+            self._streams[stream.number] = (stream, tasks.create_task(self._speak(stream, seat)))
         stream, task = self._streams[asked.stream]
         stream.follow(asked)
         if asked.cancel:
             del self._streams[asked.stream]
             task.cancel()
 
-    async def _speak(self, stream: _Stream) -> None:
+    async def _speak(self, stream: _Stream, seat: OwnSeat) -> None:
         with suppress(WebSocketDisconnect):
             try:
-                await self._sound(stream)
+                await self._sound(stream, seat)
                 ending = Answered(stream=stream.number, over=True)
             except OrpheusCloneError as error:
                 ending = Answered(stream=stream.number, error=wire.failure(error))
@@ -194,9 +237,9 @@ class _Hosted:
             await _tell(self._socket, ending)
             self._streams.pop(stream.number, None)
 
-    async def _sound(self, stream: _Stream) -> None:
+    async def _sound(self, stream: _Stream, seat: OwnSeat) -> None:
         tokens = 0
-        async with aclosing(self._seat.sound(stream, lambda: stream.began)) as chunks:
+        async with aclosing(seat.sound(stream, lambda: stream.began)) as chunks:
             async for chunk in chunks:
                 tokens += chunk.tokens
                 if len(chunk.samples) or chunk.finish is not None:

@@ -134,7 +134,7 @@ class Node:
                 raise UnknownVoice(f"{self.speaker.base.name} has no voice {name!r}")
             return Found(Voice(name), "current")
         try:
-            found = Found(_voice(await self.ask(self._checked, bundle_name)), arm)
+            found = Found(_voice(await self._ready(bundle_name)), arm)
             if arm == "canary":
                 async with self._slots.use(found.voice.adapter):
                     return found
@@ -283,6 +283,13 @@ class Node:
                 self._verified.pop(name, None)
                 self._cards.pop(name, None)
         self.store.drop_unnamed(pointer)
+
+    async def _ready(self, name: str) -> Bundle:
+        """A bundle that can speak here; of one that has, that is known without a look."""
+        known = self._verified.get(name)
+        if known is not None and name in self._slots.resident:
+            return known
+        return await self.ask(self._checked, name)
 
     def _checked(self, name: str) -> Bundle:
         found = self._read(name)

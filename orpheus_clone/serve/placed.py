@@ -31,7 +31,7 @@ from orpheus_clone.errors import (
     UnknownVoice,
 )
 from orpheus_clone.serve import logs, tracing
-from orpheus_clone.serve.headers import SESSION, forwarded
+from orpheus_clone.serve.headers import SESSION
 from orpheus_clone.serve.lines import Lines
 from orpheus_clone.serve.remote import FarSeat
 from orpheus_clone.serve.seats import Order, OwnSeat, Seat
@@ -76,7 +76,7 @@ async def placed(
     logs.bind(voice=voice)
     wanted, arm = await _wanted(service, voice, named)
     order = Order(wanted, arm, patience_s)
-    session = Placed(service, order, {SESSION: named, **headers}, on_failure)
+    session = Placed(service, order, on_failure)
     try:
         with tracing.span("placement", voice=voice):
             await session.open()
@@ -88,12 +88,8 @@ async def placed(
 class Placed:
     """See the module docstring."""
 
-    def __init__(
-        self, service: Service, order: Order, headers: Mapping[str, str], on_failure: OnFailure
-    ) -> None:
-        """`headers` are the client's."""
-        self._service, self._order, self._headers = service, order, headers
-        self._on_failure = on_failure
+    def __init__(self, service: Service, order: Order, on_failure: OnFailure) -> None:
+        self._service, self._order, self._on_failure = service, order, on_failure
         self._id = uuid.uuid4().hex
         self._seat: Seat | None = None
         self._moving = asyncio.Lock()
@@ -197,8 +193,7 @@ class Placed:
         if node.id == service.membership.me.id:
             return await OwnSeat.take(service, self._order)
         with service.metrics.proxy_hop.time(), tracing.span("carry", node=node.id):
-            headers = forwarded(self._headers) | service.secret.headers()
-            seat = await FarSeat.take(node, self._order, headers, service.trust)
+            seat = await FarSeat.take(service.links, node, self._order)
         service.metrics.proxied.inc()
         return seat
 

@@ -13,7 +13,10 @@ import httpx
 from fastapi import Request
 
 from orpheus_clone.errors import NodeError
-from orpheus_clone.serve.headers import HOP, NODE, forwarded
+from orpheus_clone.serve import tracing
+from orpheus_clone.serve.gate import KEY
+from orpheus_clone.serve.headers import HOP, KEY_NAME, NODE
+from orpheus_clone.serve.keys import Key
 from orpheus_clone.serve.service import Service
 from orpheus_clone.serve.streaming import ClosingResponse
 
@@ -66,8 +69,10 @@ class Proxy:
         await self._http.aclose()
 
     async def _send(self, request: Request, body: bytes, node_url: str) -> ClosingResponse:
-        headers = forwarded(request.headers) | self._secret.headers()
-        headers[HOP] = self._membership.me.id
+        key: Key | None = request.scope.get(KEY)
+        headers = tracing.headers() | self._secret.headers() | {HOP: self._membership.me.id}
+        if key is not None:  # its name is for the log; the node secret lets the request in
+            headers[KEY_NAME] = key.name
         outgoing = self._http.build_request(
             request.method, node_url.rstrip("/") + _raw_path(request), content=body, headers=headers
         )

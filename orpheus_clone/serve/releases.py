@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from orpheus_clone import bundle, disk, layout
 from orpheus_clone.errors import ArtifactError, UnknownVoice
 from orpheus_clone.serve.gate import KEY
+from orpheus_clone.serve.headers import KEY_NAME
 from orpheus_clone.serve.keys import Key
 from orpheus_clone.serve.proxy import Proxy
 from orpheus_clone.serve.service import Service
@@ -84,10 +85,11 @@ def routes(service: Service, proxy: Proxy) -> APIRouter:
 
 
 def _signed(request: Request, by: str | None) -> str:
-    """Who says that he moves a pointer, and the name of the key that he showed."""
+    """Who says that he moves a pointer, and the name of the key that he showed to a node."""
     key: Key | None = request.scope.get(KEY)
+    name = key.name if key else request.headers.get(KEY_NAME)
     host = request.client.host if request.client else "somebody"
-    return (by or host) + (f" (key {key.name})" if key else "")
+    return (by or host) + (f" (key {name})" if name else "")
 
 
 def unpack(packed: bytes, path: Path) -> None:

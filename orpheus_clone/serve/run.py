@@ -279,6 +279,7 @@ def _config(service: Service, certificate: ssl.SSLContext | None) -> uvicorn.Con
     return uvicorn.Config(
         create_app(service),
         log_config=None,
+        lifespan="on",  # else an error in it is taken for an application that has none
         ssl_context_factory=None if certificate is None else lambda *_: certificate,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         http="h11",  # httptools takes headers of any size, before a key is asked for

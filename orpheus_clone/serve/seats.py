@@ -1,7 +1,7 @@
 """Where a session speaks: a seat at a node, taken when it is admitted there and given back once.
 
     Seat ─┬─ OwnSeat      at this node                        here
-          └─ FarSeat      at another, over one WebSocket      remote
+          └─ FarSeat      at another, over a socket           remote
 
 A session that moves to another node takes a seat there, and goes on with the same texts.
 """

@@ -2,11 +2,13 @@
 
 import ssl
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.serve.admission import Admission
 from orpheus_clone.serve.auth import Keys, NodeSecret
 from orpheus_clone.serve.limits import Limits
+from orpheus_clone.serve.links import Links
 from orpheus_clone.serve.metrics import Metrics
 from orpheus_clone.serve.node import Node
 
@@ -22,6 +24,11 @@ class Service:
     trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     """For connections to other nodes."""
     limits: Limits = field(default_factory=Limits)
+
+    @cached_property
+    def links(self) -> Links:
+        """The sockets to other nodes; closed with the application."""
+        return Links(self.secret, self.trust)
 
     @property
     def admission(self) -> Admission:

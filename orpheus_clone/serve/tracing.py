@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orpheus_clone import __version__
 from orpheus_clone.serve import logs
+from orpheus_clone.serve.auth import BETWEEN_NODES
 
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PARENT, STATE = "traceparent", "tracestate"
@@ -99,9 +100,9 @@ class Traced:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the class. Who only looks (GET) begins nothing."""
+        """See the class. Who only looks (GET) begins nothing; what nodes open, `hosting` tells."""
         is_session = scope["type"] == "websocket" or scope.get("method", "GET") != "GET"
-        if not is_session or not scope["path"].startswith(_TRACED):
+        if not is_session or not _is_a_clients(scope["path"]):
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), "nothing"
@@ -111,7 +112,10 @@ class Traced:
             status = _answer(message) or status
             await send(message)
 
-        with _session(dict(scope["headers"])):
+        given = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        with session(given):
             try:
                 await self._app(scope, receive, noted)
             finally:
@@ -120,8 +124,12 @@ class Traced:
                 log.info("%s %s: %s, %.2f s", what, scope["path"], status, seconds)
 
 
+def _is_a_clients(path: str) -> bool:
+    return path.startswith(_TRACED) and not path.startswith(BETWEEN_NODES)
+
+
 @contextmanager
-def _session(given: Mapping[bytes, bytes]) -> Iterator[None]:
+def session(given: Mapping[str, str]) -> Iterator[None]:
     """The session's span and id: what follows is a part of the client's trace, if it has one."""
     clients = _clients(given)
     mine = clients or {PARENT: f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
@@ -137,9 +145,9 @@ def _session(given: Mapping[bytes, bytes]) -> Iterator[None]:
         _headers.reset(before)
 
 
-def _clients(given: Mapping[bytes, bytes]) -> dict[str, str]:
+def _clients(given: Mapping[str, str]) -> dict[str, str]:
     """The trace that a client's headers name; empty if they name none."""
-    named = {name: given.get(name.encode(), b"").decode("latin-1") for name in (PARENT, STATE)}
+    named = {name: given.get(name, "") for name in (PARENT, STATE)}
     is_written = _WRITTEN.fullmatch(named[PARENT]) is not None
     return {name: value for name, value in named.items() if value} if is_written else {}
 

@@ -1,17 +1,21 @@
-"""What two nodes say to each other over a session's socket: `remote` asks, `hosting` answers.
+"""What two nodes say to each other over a socket: `remote` asks, `hosting` answers.
 
-    asks      {"stream": 1, "say": "An utterance.", "more": true}   speak it; another is there
+    asks      {"open": {"voice": "jack", …}}                        first: a session is wanted
+              {"stream": 1, "say": "An utterance.", "more": true}   speak it; another is there
+              {"stream": 1, "more": true}                           another is there by now
               {"stream": 1, "end": true}                            no other comes
               {"stream": 1, "took": 8}                              chunks that the client has taken
               {"stream": 1, "cancel": true}                         nobody listens any more
+              {"end": true}                                         the session is over; the socket
+                                                                    may be asked for another
     answers   {"bundle": "jack@4f1c2a9be07d"}                       first: this speaks, or null
               {"stream": 1, "tokens": 7, "finish": null}\\n and samples, float32
               {"stream": 1, "wanted": true}                         the next utterance may come
               {"stream": 1, "over": true}                           all was said, and all was sent
               {"stream": 1, "error": {…}}                           the stream has failed; without
-                                                                    a number, the whole session
+                                                                    a number, no session is open
 
-A stream is one text of the session: a request has one, a socket one for each context. At most
+A stream is one text of a session: a request has one, a socket one for each context. At most
 `WINDOW` chunks of a stream are under way, so that a slow client slows the engine and fills no
 memory, and holds up neither another stream nor the pings that tell whether a node lives.
 
@@ -21,32 +25,53 @@ Fields that are not known are ignored: versions live side by side.
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orpheus_clone import errors
 from orpheus_clone.errors import Busy, DataError, NodeError, OrpheusCloneError
 from orpheus_clone.speech import Chunk
+from orpheus_clone.store.pointer import Arm
 
 PATH = "/v1/nodes/session"
 WINDOW = 32
 """Chunks; of a frame each, 2.7 s."""
 TOOK = 8
 """Chunks that are told of at a time."""
+LONGEST_PATIENCE_S = 60.0
 
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
+class Opening(_Message):
+    """A session that is wanted; see `seats.Order`."""
+
+    voice: str
+    base_digest: str
+    language: str
+    bundle: str | None = None
+    arm: Arm = "current"
+    patience_s: float = Field(0.0, ge=0, le=LONGEST_PATIENCE_S)
+    trace: dict[str, str] = {}
+    """The headers of the client's trace."""
+
+
 class Asked(_Message):
     """See the module docstring."""
 
-    stream: int
+    stream: int | None = None
+    open: Opening | None = None
     say: str | None = None
     more: bool = False
     end: bool = False
     took: int = 0
     cancel: bool = False
+
+    @property
+    def is_session_over(self) -> bool:
+        """Whether nothing more comes of the whole session."""
+        return self.stream is None and self.end
 
 
 class Failure(_Message):

@@ -11,24 +11,44 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
 
 from orpheus_clone.bench import voices
 from orpheus_clone.cluster.membership import Membership
 from orpheus_clone.cluster.memory import MemoryRegistry
 from orpheus_clone.cluster.registry import Registry
+from orpheus_clone.cluster.ring import Ring
 from orpheus_clone.cluster.state import NodeState, Pool
 from orpheus_clone.engine.base import Delta, Request
 from orpheus_clone.errors import EngineDead
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.auth import Keys, NodeSecret
+from orpheus_clone.serve.keys import Key
 from orpheus_clone.serve.node import Node
 from orpheus_clone.serve.run import answering, bind
 from orpheus_clone.serve.service import Service
 from orpheus_clone.speech import Speaker
 from orpheus_clone.store import open_store
 from tests.fleet.telling import Teller, TellingCodec, heard, number
+from tests.serve.talking import eventually
 
 SLOTS = 4
+NAMES = ("a", "b", "c")
+FIRST, SECOND = "alpha beta gamma delta epsilon.", "zeta eta theta iota kappa."
+TEXT = f"{FIRST} {SECOND}"
+
+
+def owned_by(*names: str, among: tuple[str, ...] = NAMES) -> str:
+    """A voice whose order of preference begins with these nodes."""
+    ring = Ring(among)
+    every = (f"voice{i}" for i in range(1000))
+    return next(v for v in every if [*ring.preference(v)][: len(names)] == [*names])
+
+
+VOICE = owned_by("b", "c")
 
 
 class Storyteller(Teller):
@@ -76,6 +96,7 @@ class Network:
         self.sent = b""
         """To the node."""
         self._is_up, self._swallows = True, False
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._open: set[asyncio.StreamWriter] = set()
         self._behind: tuple[str, int] = ("", 0)
 
@@ -90,12 +111,20 @@ class Network:
     def cut(self) -> None:
         """As when the node is killed: connections break, and no new one is let in."""
         self._is_up = False
+        self.drop()
+
+    def drop(self) -> None:
+        """Connections break; new ones are let in."""
         for writer in self._open:
             writer.transport.abort()
 
     def swallow(self) -> None:
         """As when the node hangs: connections stay, and nothing comes through them any more."""
         self._swallows = True
+
+    def forget(self) -> None:
+        """As a firewall does with what is idle: nothing comes through the connections there are."""
+        self._forgotten |= self._open
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -120,7 +149,7 @@ class Network:
             while block := await reader.read(2**16):
                 if is_inward:
                     self.sent += block
-                if not self._swallows:
+                if not self._swallows and writer not in self._forgotten:
                     writer.write(block)
                     await writer.drain()
         writer.close()
@@ -156,6 +185,7 @@ async def neighbour(
     registry: Registry,
     *,
     secret: str | None = None,
+    keys: Sequence[Key] = (),
     voices: Sequence[str] | None = None,
 ) -> AsyncGenerator[Neighbour, None]:
     """A node that is ready; `voices` are its base's stock voices, if not those that it has."""
@@ -171,7 +201,7 @@ async def neighbour(
         membership = Membership(registry, me, node.load)
         await membership.join()
         await membership.become_ready()
-        service = Service(node, membership, Keys([]), NodeSecret(secret))
+        service = Service(node, membership, Keys(keys), NodeSecret(secret))
         await stack.enter_async_context(answering(service, listening))
         yield Neighbour(name, f"{host}:{port}", network, engine, service)
         await membership.leave()
@@ -179,19 +209,55 @@ async def neighbour(
 
 @contextlib.asynccontextmanager
 async def neighbours(
-    base: BaseModel, folder: Path, names: Sequence[str], secret: str | None = None
+    base: BaseModel,
+    folder: Path,
+    names: Sequence[str],
+    secret: str | None = None,
+    keys: Sequence[Key] = (),
 ) -> AsyncGenerator[dict[str, Neighbour], None]:
     """Nodes by their names, who know each other."""
     registry = MemoryRegistry()
     async with contextlib.AsyncExitStack() as stack:
         nodes = {
             name: await stack.enter_async_context(
-                neighbour(name, base, folder, registry, secret=secret)
+                neighbour(name, base, folder, registry, secret=secret, keys=keys)
             )
             for name in names
         }
         await know_each_other(nodes.values())
         yield nodes
+
+
+Nodes = dict[str, Neighbour]
+
+
+@pytest_asyncio.fixture
+async def nodes(base: BaseModel, tmp_path: Path) -> AsyncGenerator[Nodes, None]:
+    """Three, of which b should speak `VOICE`, and then c."""
+    publish(base, tmp_path, VOICE)
+    async with neighbours(base, tmp_path, NAMES) as started:
+        yield started
+
+
+async def say(node: Neighbour, text: str = TEXT, **more: Any) -> httpx.Response:
+    """The answer of OpenAI's interface, whole."""
+    body = {"model": "nano", "input": text, "voice": VOICE, "response_format": "pcm"}
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+        url = f"http://{node.address}/v1/audio/speech"
+        return await http.post(url, json=body | more.pop("body", {}), params=more)
+
+
+def opening(node: Neighbour, **more: Any) -> dict[str, Any]:
+    """What another node would ask that one for."""
+    pool = node.service.membership.me.pool
+    return {"voice": VOICE, "base_digest": pool.base_digest, "language": pool.language, **more}
+
+
+async def is_over(nodes: Nodes) -> None:
+    """Once no node has anything left of any session."""
+    await eventually(lambda: all(node.is_idle for node in nodes.values()), "nothing is left")
+    placements = [node.service.membership.placement for node in nodes.values()]
+    assert not any(placement._sessions for placement in placements)
 
 
 async def know_each_other(nodes: Iterable[Neighbour]) -> None:

@@ -144,7 +144,7 @@ async def test_no_line_holds_a_key_the_secret_or_what_is_spoken(
             await over_a_socket(address, headers)
     assert len(lives.requests) == 4
     assert "POST /v1/audio/speech: 200" in caplog.text
-    assert "socket /v1/nodes/session: accepted" in caplog.text
+    assert "session of another node's client: over" in caplog.text
     assert "socket /v1/text-to-speech/ada/stream-input: 401" in caplog.text
     for never in (KEY, WRONG, SECRET, TEXT):
         assert never not in caplog.text

@@ -189,7 +189,7 @@ async def test_a_session_that_is_carried_is_one_trace_over_both_nodes(
     assert {span.trace_id.hex() for span in (asked, spoke, carry, first)} == {TRACE}
     assert spoke.parent_span_id == carry.span_id
     assert first.parent_span_id == spoke.span_id
-    assert "socket /v1/nodes/session: accepted" in caplog.text
+    assert "session of another node's client: over" in caplog.text
 
 
 def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_it() -> None:

@@ -40,7 +40,9 @@ def test_what_a_newer_version_says_beside_it_is_passed_over() -> None:
     assert (number, chunk.tokens, chunk.finish, len(chunk.samples)) == (1, 7, None, 3)
 
 
-@pytest.mark.parametrize("message", ["", "[]", "{}", '{"stream": "1"}', '{"stream": 1, "say": 7}'])
+@pytest.mark.parametrize(
+    "message", ["", "[]", '{"open": {}}', '{"stream": "1"}', '{"stream": 1, "say": 7}']
+)
 def test_a_message_that_makes_no_sense_is_told(message: str) -> None:
     with pytest.raises(DataError, match="between nodes cannot be read"):
         wire.asked(message)
