@@ -131,11 +131,12 @@ def _look(service: Service) -> None:
     metrics.nodes.set(len(members.nodes()))
     metrics.ring_version.set(members.version)
     metrics.live_sessions.set(load.sessions)
+    metrics.streams.set(service.admission.streams)
     metrics.capacity.set(service.admission.capacity)
     metrics.adapter_slots.set(load.slots)
-    metrics.adapter_sessions.clear()
+    metrics.adapter_streams.clear()
     for bundle, count in load.resident.items():
-        metrics.adapter_sessions.labels(bundle).set(count)
+        metrics.adapter_streams.labels(bundle).set(count)
 
 
 def _health(service: Service) -> Response:

@@ -1,6 +1,6 @@
 """What a node counts, in Prometheus's text format.
 
-Names end in their unit, counters in `_total`. What only has to be looked at (sessions of each
+Names end in their unit, counters in `_total`. What only has to be looked at (streams of each
 adapter, the ring) is set when the figures are asked for, by `app`.
 """
 
@@ -18,7 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from orpheus_clone.errors import OrpheusCloneError
+from orpheus_clone.errors import Busy, DataError
 from orpheus_clone.serve import tracing
 from orpheus_clone.speech import Chunk
 from orpheus_clone.tokens import SAMPLE_RATE
@@ -35,12 +35,16 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self.info = self._info("node", "What runs here.")
         self.is_ready = self._gauge("ready", "1 while the node takes new sessions, 0 otherwise.")
-        self.live_sessions = self._gauge("live_sessions", "Open here, silent sockets among them.")
-        self.sessions = self._gauge("sessions", "Utterances being spoken here.")
+        self.live_sessions = self._gauge(
+            "live_sessions", "Sessions that have their seat here, silent sockets among them."
+        )
+        self.streams = self._gauge("streams", "Texts being spoken here, of the stream capacity.")
         self.capacity = self._gauge(
             "stream_capacity", "Streams that this node could speak in real time, as it measured."
         )
-        self.first_audio = self._histogram("first_audio_seconds", "From request to first samples.")
+        self.first_audio = self._histogram(
+            "first_audio_seconds", "From the first of a text that is to be spoken to its sound."
+        )
         self.audio = self._counter("audio_seconds", "Sound made here.")
         self.tokens = self._counter("tokens", "Tokens that the engine made for sessions.")
         self.underruns = self._counter(
@@ -48,7 +52,7 @@ class Metrics:
         )
         self._voice_sessions = self._counter(
             "voice_sessions",
-            "Sessions that a published voice spoke in here; arm is current or canary.",
+            "Sessions of a published voice that took their seat here; arm is current or canary.",
             "bundle",
             "arm",
         )
@@ -61,19 +65,19 @@ class Metrics:
         )
         self.rejected = self._counter(
             "rejected",
-            "Requests that were refused; Busy is one that would not have been real time.",
+            "Requests and sockets that were refused, by error or status; Busy found no room.",
             "reason",
         )
-        self.proxied = self._counter("proxied", "Sessions carried to the node that is to speak.")
+        self.proxied = self._counter("proxied", "Times that a session took its seat elsewhere.")
         self.proxy_hop = self._histogram(
-            "proxy_hop_seconds", "Until another node has taken a session, its voice loaded."
+            "proxy_hop_seconds", "Until another node has taken a session, or refused it."
         )
         self.moved = self._counter(
-            "sessions_moved", "Times that a session left a node that had failed for another."
+            "sessions_moved", "Times that a session left its node, which had failed or was full."
         )
         self.adapter_slots = self._gauge("adapter_slots", "Adapters that the engine holds at most.")
-        self.adapter_sessions = self._gauge(
-            "adapter_sessions", "Live sessions of each adapter in the engine.", "bundle"
+        self.adapter_streams = self._gauge(
+            "adapter_streams", "Texts being spoken with each adapter in the engine.", "bundle"
         )
         self.adapter_loads = self._histogram(
             "adapter_load_seconds", "Of an adapter into the engine."
@@ -81,26 +85,30 @@ class Metrics:
         self.adapter_evictions = self._counter(
             "adapter_evictions", "Adapters that made room for another."
         )
-        self.nodes = self._gauge("nodes", "Nodes on this one's ring.")
+        self.nodes = self._gauge("nodes", "Nodes with this one's base and language, itself too.")
         self.ring_version = self._gauge(
             "ring_version",
             "Of the fleet's members; nodes that differ for long do not hear from one registry.",
         )
 
+    def seated(self, bundle: str | None, arm: str) -> None:
+        """Count a session, if a published voice is to speak in it."""
+        if bundle is not None:
+            self._voice_sessions.labels(bundle, arm).inc()
+
     @contextmanager
-    def voice(self, bundle: str | None, arm: str) -> Iterator[Callable[[str], None]]:
-        """Count a session of a published voice; the callable is told how each utterance ended."""
-        if bundle is None:
-            yield lambda _: None
-            return
-        self._voice_sessions.labels(bundle, arm).inc()
+    def utterances(self, bundle: str | None, arm: str) -> Iterator[Callable[[str], None]]:
+        """The callable is told how each ended; of an error that is none of the voice's, nobody."""
 
         def ended(how: str) -> None:
-            self._voice_utterances.labels(bundle, arm, how).inc()
+            if bundle is not None:
+                self._voice_utterances.labels(bundle, arm, how).inc()
 
         try:
             yield ended
-        except OrpheusCloneError:
+        except (Busy, DataError):
+            raise
+        except Exception:
             ended("error")
             raise
 
@@ -132,12 +140,14 @@ class Hearing:
     ) -> None:
         """`began` is when the first of the text was there to be spoken, by the same clock."""
         self._metrics, self._began, self._clock = metrics, began, clock
+        self._came_at = 0.0
         self._plays_until: float | None = None
         """None before an utterance has sounded: waiting for text is no underrun."""
         self.has_sounded = False
 
     def take(self, chunk: Chunk) -> None:
         """A chunk that has just been made."""
+        self._came_at = self._clock()
         self._metrics.tokens.inc(chunk.tokens)
         self._metrics.audio.inc(len(chunk.samples) / SAMPLE_RATE)
         if len(chunk.samples):
@@ -145,8 +155,13 @@ class Hearing:
         if chunk.finish is not None:
             self._plays_until = None
 
+    def taken(self) -> None:
+        """The listener has taken it: what he held up did not come late."""
+        if self._plays_until is not None:
+            self._plays_until += self._clock() - self._came_at
+
     def _sound(self, seconds: float) -> None:
-        now = self._clock()
+        now = self._came_at
         if not self.has_sounded:
             self.has_sounded = True
             waited_s = now - self._began()

@@ -63,6 +63,7 @@ class OwnSeat:
         with ExitStack() as admitted:
             admitted.enter_context(service.node.admission.admitted())
             found = await service.node.open(wanted.voice, wanted.bundle, order.arm)
+            service.metrics.seated(found.bundle, found.arm)
             return cls(service, found, order, admitted.pop_all())
 
     def speak(self, lines: Lines) -> AsyncGenerator[Chunk, None]:
@@ -74,13 +75,14 @@ class OwnSeat:
         spoken = self._service.node.speak(text, self._found.voice, patience_s=self._patience_s)
         metrics, found = self._service.metrics, self._found
         hearing = Hearing(metrics, began)
-        with metrics.sessions.track_inprogress(), metrics.voice(found.bundle, found.arm) as ended:
+        with metrics.utterances(found.bundle, found.arm) as ended:
             async with aclosing(spoken) as chunks:
                 async for chunk in chunks:
                     hearing.take(chunk)
                     if chunk.finish is not None:
                         ended(chunk.finish)
                     yield chunk
+                    hearing.taken()
 
     async def close(self) -> None:
         """See `Seat`."""

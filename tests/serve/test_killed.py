@@ -76,13 +76,13 @@ def test_a_client_that_is_gone_in_the_middle_leaves_nothing(
 ) -> None:
     source = made(run_dir, tmp_path, "halfway")
     address, whole = request(node, source)
-    sessions = node.figure("orpheus_clone_sessions")
+    sessions = node.figure("orpheus_clone_streams")
     with socket.create_connection(address, timeout=10) as raw:
         raw.sendall(whole[: max(200, int(part * len(whole)))])
     assert node.get("/readyz").status_code == 200
     assert listed(node, "halfway") is None
     assert not any(source.name in name for name in open_store(node.store).objects.names("bundles"))
-    assert node.figure("orpheus_clone_sessions") == sessions
+    assert node.figure("orpheus_clone_streams") == sessions
     assert "Traceback" not in node.log.read_text(encoding="utf-8")
 
 

@@ -145,7 +145,7 @@ def test_events_carry_the_sound_and_end_with_the_usage(node: RunningNode, jack: 
 
 def test_sound_comes_before_the_end_and_hanging_up_ends_the_work(node: RunningNode) -> None:
     def sessions() -> float:
-        return node.figure("orpheus_clone_sessions")
+        return node.figure("orpheus_clone_streams")
 
     assert sessions() == 0
     with node.openai.audio.speech.with_streaming_response.create(
@@ -162,7 +162,7 @@ def test_hanging_up_before_the_first_sound_ends_the_work_too(node: RunningNode) 
     body = {"model": "nano", "input": LONG, "voice": STOCK}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{node.url}/v1/audio/speech", json=body, timeout=httpx.Timeout(9, read=0.001))
-    eventually(lambda: node.figure("orpheus_clone_sessions") == 0, 5, "the work has stopped")
+    eventually(lambda: node.figure("orpheus_clone_streams") == 0, 5, "the work has stopped")
     assert node.figure("orpheus_clone_first_audio_seconds_count") <= begun + 1
 
 

@@ -183,9 +183,9 @@ def test_hanging_up_on_the_wrong_node_ends_the_owners_work(
     ) as answer:
         blocks = answer.iter_bytes()
         assert next(blocks)
-        assert nodes[owner].figure("orpheus_clone_sessions") == 1
+        assert nodes[owner].figure("orpheus_clone_streams") == 1
     eventually(
-        lambda: nodes[owner].figure("orpheus_clone_sessions") == 0, 3, "the owner has stopped"
+        lambda: nodes[owner].figure("orpheus_clone_streams") == 0, 3, "the owner has stopped"
     )
 
 
