@@ -141,7 +141,10 @@ def voices(
         screen.rows("moves", place.history(history), columns)
         return
     columns = ["id", "kind", "language", "proof", "bundle", "canary", "consent"]
-    screen.rows("voices", place.voices(), columns)
+    known = place.voices()
+    screen.rows("voices", known, columns)
+    for broken in (entry for entry in known if "error" in entry):
+        screen.say(f"{broken['id']}: {broken['error']}")
 
 
 def _share(percent: str | None) -> float | None:

@@ -104,8 +104,9 @@ class StorePlace:
         self.store.forget(voice, bundles)
 
     def voices(self) -> list[dict[str, Any]]:
-        """What the cards say."""
-        return [self._listed(pointer) for pointer in self.store.pointers()]
+        """What the cards say; of a voice whose log or card cannot be read, why not."""
+        found = map(self._listed, self.store.voices())
+        return [entry for entry in found if entry is not None]
 
     def history(self, voice: str) -> list[dict[str, Any]]:
         """The log; UnknownVoice if nothing was ever published by that name."""
@@ -118,9 +119,11 @@ class StorePlace:
         seen = self.store.see(voice)
         return self.store.move(seen, did, seen.pointer.after(did), signed.by, signed.why).current
 
-    def _listed(self, pointer: Pointer) -> dict[str, Any]:
+    def _listed(self, voice: str) -> dict[str, Any] | None:
+        pointer = Pointer(voice)
         try:
-            return listed(pointer, self.store.card(pointer.shown))
+            pointer = self.store.pointer(voice)
+            return listed(pointer, self.store.card(pointer.shown)) if pointer.shown else None
         except ArtifactError as error:
             return listed(pointer) | {"error": str(error)}
 

@@ -38,7 +38,7 @@ class Store:
         """Copy a bundle in, if it is not there yet, or not whole; returns the stored one."""
         files = {name: (source.path / name).read_bytes() for name in bundle.FILES}
         with suppress(ArtifactError):  # altered: copy it in
-            if self._holds(source.name, files):
+            if self._files(source.name) == files:
                 return self.read(source.name)
         self.objects.add(f"bundles/{source.name}", files)
         return self.read(source.name)
@@ -77,10 +77,6 @@ class Store:
         """The names that were ever published, sorted."""
         found = [name.removesuffix(_SUFFIX) for name in self.objects.names("voices")]
         return [name for name in found if layout.VOICE_NAME.fullmatch(name)]
-
-    def pointers(self) -> list[Pointer]:
-        """Those that name a bundle, be it a canary that waits to be promoted; by voice."""
-        return [known for known in map(self.pointer, self.voices()) if known.shown]
 
     def pointer(self, voice: str) -> Pointer:
         """What a voice's name means."""
@@ -129,7 +125,7 @@ class Store:
         """
         for name in names:
             if name not in self.pointer(voice).named:
-                self.objects.remove(f"bundles/{name}")
+                self._forget(voice, name)
         self.drop_unnamed(self.pointer(voice))
 
     def drop_unnamed(self, pointer: Pointer) -> None:
@@ -152,15 +148,20 @@ class Store:
         place = hashlib.sha256(self.objects.place.encode()).hexdigest()[:12]
         return models.cache_dir() / "bundles" / place
 
-    def _holds(self, name: str, files: dict[str, bytes]) -> bool:
-        """Whether the store itself, not this machine's cache of it, has exactly these files."""
-        stored = (
-            self.objects.read(f"bundles/{name}/{file}", bundle.LARGEST[file]) for file in files
-        )
-        return all(
-            found is not None and found.data == files[file]
-            for found, file in zip(stored, files, strict=True)
-        )
+    def _forget(self, voice: str, name: str) -> None:
+        """Remove a bundle, and put it back if somebody released it anew in between."""
+        files: dict[str, bytes] = {}
+        with suppress(ArtifactError):  # what cannot be read goes all the same
+            files = self._files(name)
+        self.objects.remove(f"bundles/{name}")
+        if name in self.pointer(voice).named:
+            self.objects.add(f"bundles/{name}", files)
+
+    def _files(self, name: str) -> dict[str, bytes]:
+        """What the store itself, not this machine's cache of it, has of a bundle."""
+        folder, most = f"bundles/{name}", bundle.LARGEST
+        found = {file: self.objects.read(f"{folder}/{file}", most[file]) for file in bundle.FILES}
+        return {file: stored.data for file, stored in found.items() if stored is not None}
 
 
 def whoever() -> str:

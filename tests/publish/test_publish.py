@@ -13,7 +13,7 @@ from orpheus_clone.publish.place import Signed, StorePlace, open_place
 from orpheus_clone.publish.run import make_bundle, publish
 from orpheus_clone.store import Store, open_store
 from orpheus_clone.store.directory import DirectoryObjects
-from tests.bundles import reported
+from tests.bundles import made, reported
 from tests.commands import run as command
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -156,12 +156,12 @@ def test_without_a_run_the_command_that_makes_one_is_named(tmp_path: Path, place
         publish(RunDir(tmp_path / "nothing"), str(tmp_path / "store"))
 
 
-@pytest.mark.parametrize("place", ["ftp://host/store", "redis://127.0.0.1"])
+@pytest.mark.parametrize("place", ["ftp://host/store", "127.0.0.1:8000"])
 def test_a_place_that_is_neither_a_node_nor_a_directory_is_refused(
     proven: RunDir, place: str
 ) -> None:
     with pytest.raises(
-        RecipeError, match=r"expected http://NODE, https://NODE, a directory, or s3://"
+        RecipeError, match=r"write http://NODE or https://NODE, s3://, gs://, az:// or hf://"
     ):
         publish(proven, place)
     assert command("publish", str(proven.root), "--to", place).code == 2
@@ -318,6 +318,29 @@ def test_a_voice_that_is_forgotten_while_it_is_published_is_there_all_the_same(
     assert store.read(str(store.pointer("jack").current)).digest == made.digest
 
 
+class Overtaken(DirectoryObjects):
+    """Somebody publishes the voice anew just before one of its bundles is deleted."""
+
+    def remove(self, folder: str) -> None:
+        (made,) = (self.root / "bundles").iterdir()
+        place = StorePlace(open_store(self.root))
+        assert place.publish(bundle.read(made), None, Signed("jane"))
+        super().remove(folder)
+
+
+def test_a_voice_that_is_published_while_it_is_forgotten_is_there_all_the_same(
+    proven: RunDir, place: Path, store: Store
+) -> None:
+    made = make_bundle(proven)
+    publish(proven, str(place))
+    StorePlace(Store(Overtaken(place))).unpublish("jack", True, Signed())
+    assert store.read(str(store.pointer("jack").current)).digest == made.digest
+    assert [move["did"] for move in StorePlace(store).history("jack")][1:] == [
+        "unpublish",
+        "publish",
+    ]
+
+
 @pytest.mark.parametrize("share", ["10", "0.1", "101%", "-1%", "ten%", "%", ""])
 def test_a_share_that_is_none_is_wrong_usage(proven: RunDir, place: Path, share: str) -> None:
     done = command("publish", str(proven.root), "--to", str(place), "--canary", share)
@@ -345,3 +368,21 @@ def test_a_voice_whose_card_is_lost_is_listed_with_what_is_wrong(
     (place / "bundles" / name / bundle.VOICE_FILE).unlink()
     (entry,) = open_place(str(place)).voices()
     assert (entry["bundle"], "voice.json is missing" in entry["error"]) == (name, True)
+
+
+def test_a_log_that_is_damaged_takes_no_other_voice_away(
+    run_dir: RunDir, proven: RunDir, place: Path, tmp_path: Path
+) -> None:
+    publish(proven, str(place))
+    StorePlace(open_store(place)).publish(made(run_dir, tmp_path, "jill"), None, Signed())
+    (place / "voices" / "jack.jsonl").write_text('{"at"', encoding="utf-8")
+    jack, jill = open_place(str(place)).voices()
+    assert (jack["id"], jack["bundle"]) == ("jack", None)
+    assert "jack.jsonl:1: is no move of a pointer" in jack["error"]
+    assert (jill["id"], "error" in jill) == ("jill", False)
+    told = command("voices", "--to", str(place))
+    assert (told.code, "jack: " in told.said, "publish the voice again" in told.said) == (
+        0,
+        True,
+        True,
+    )

@@ -12,6 +12,7 @@ import pytest
 from orpheus_clone import bundle, models
 from orpheus_clone.bundle import Bundle
 from orpheus_clone.errors import ArtifactError, Busy, DataError, MachineError, RecipeError
+from orpheus_clone.publish.place import StorePlace
 from orpheus_clone.store import Pointer, Store, open_store
 from orpheus_clone.store.directory import DirectoryObjects
 from orpheus_clone.store.pointer import Canary
@@ -108,7 +109,7 @@ def test_a_voice_that_only_waits_is_known_and_not_spoken_with(
 ) -> None:
     name = released(bundles[0], 0.0)
     assert store.voices() == ["jack"]
-    assert store.pointers() == [Pointer("jack", (), Canary(name, 0.0))]
+    assert store.pointer("jack") == Pointer("jack", (), Canary(name, 0.0))
 
 
 def test_an_unpublished_voice_is_listed_no_more_and_its_log_stays(
@@ -117,7 +118,7 @@ def test_an_unpublished_voice_is_listed_no_more_and_its_log_stays(
     name = released(bundles[0])
     seen = store.see("jack")
     store.move(seen, "unpublish", seen.pointer.unpublished())
-    assert store.pointers() == []
+    assert StorePlace(store).voices() == []
     assert [move.did for move in store.see("jack").moves] == ["publish", "unpublish"]
     assert store.read(name).name == name
 
@@ -139,6 +140,16 @@ def test_a_forgotten_voice_leaves_no_bundle_and_no_other_voice_is_touched(
         with pytest.raises(ArtifactError):
             store.read(source.name)
     assert store.see("jack").moves
+
+
+def test_what_is_no_bundle_any_more_is_forgotten_too(
+    directory: Store, bundles: list[Bundle]
+) -> None:
+    name = directory.add(bundles[0]).name
+    card = bundle.LARGEST[bundle.VOICE_FILE] * b"x"
+    directory.objects.add(f"bundles/{name}", {bundle.VOICE_FILE: card + b"x"})
+    directory.forget("jack", [name])
+    assert directory.bundles("jack") == []
 
 
 def test_what_is_published_again_while_a_voice_is_forgotten_stays(
