@@ -108,6 +108,29 @@ async def test_a_client_that_hangs_up_ends_the_work_at_the_other_node(
     await eventually(lambda: not asyncio.all_tasks() - before, "no task is left")
 
 
+async def test_room_is_kept_for_what_is_written_while_the_utterance_before_it_is_spoken(
+    nodes: Nodes,
+) -> None:
+    lines = Lines()
+    lines.write(FIRST)
+    lines.flush()
+    async with (
+        placed(nodes["a"].service, VOICE, {}) as session,
+        aclosing(session.speak(lines)) as chunks,
+    ):
+        heard = [await anext(chunks)]
+        given_back = nodes["b"].node.admission.changed
+        lines.write(SECOND)
+        lines.end()
+        while heard[-1].finish is None:
+            heard.append(await anext(chunks))
+        heard.append(await anext(chunks))
+        assert not given_back.is_set(), "the second is begun"
+        heard += [chunk async for chunk in chunks]
+        assert given_back.is_set()
+    assert words(b"".join(audio.pcm16(chunk.samples) for chunk in heard)) == spelt(TEXT)
+
+
 async def test_who_takes_nothing_slows_the_other_node(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

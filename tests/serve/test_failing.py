@@ -231,6 +231,22 @@ async def test_a_node_that_stops_lets_a_silent_session_go_and_one_that_speaks_en
         assert speakers(sound(await client.final("y")), NAMES) == {"c": len(SECOND.split())}
 
 
+async def test_a_context_that_is_open_and_silent_holds_no_node_that_stops(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "LOOK_S", 0.05)
+    async with socket(nodes["a"].address, voice=VOICE) as client:
+        await client.say({"text": FIRST, "context_id": "x", "flush": True})
+        await client.hear(lambda m: m.get("audio"))
+        nodes["b"].node.admission.is_draining = True
+        await eventually(lambda: nodes["b"].is_idle, "the session has left")
+        await client.say({"text": SECOND, "context_id": "x", "flush": True})
+        await client.say({"context_id": "x", "close_context": True})
+        pcm = sound(await client.final("x"))
+    assert words(pcm) == spelt(TEXT)
+    assert speakers(pcm, NAMES) == {"b": len(FIRST.split()), "c": len(SECOND.split())}
+
+
 async def test_a_node_that_is_about_to_stop_takes_no_client_though_another_would_speak(
     nodes: Nodes,
 ) -> None:
