@@ -13,8 +13,10 @@ import hashlib
 import json
 import os
 import shutil
-import threading
+import socket
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -62,14 +64,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     # The suffix is kept because some writers choose the format by it; two threads may write the
     # same path, since equal recordings have equal keys.
-    mine = f"{os.getpid()}-{threading.get_ident()}"
-    temporary = path.with_name(f".{path.stem}.{mine}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid4().hex}.part{path.suffix}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -79,9 +79,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_dir(path: Path) -> Iterator[Path]:
     """A temporary directory beside `path` that takes its place when the block ends well.
 
-    Of several who write the same path at once, the last one to end is what stays.
+    Of several who write the same path at once, the last one to end is what stays. Its content is on
+    the disk before its name is, so what is written later may count on it even if the machine stops.
     """
-    mine = f"{os.getpid()}-{uuid4().hex}"
+    mine = f"{_home()}-{os.getpid()}-{uuid4().hex}"
     temporary = path.with_name(f".{path.name}.{mine}.part")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,10 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             _settle_unfinished(path)
             temporary.mkdir()
             yield temporary
+            for inside in (*temporary.rglob("*"), temporary):
+                _sync(inside)
             _replace(path, temporary, path.with_name(f".{path.name}.{mine}.old"))
+            _sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             _WRITING.discard(mine)
@@ -98,6 +102,17 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 _WRITING: set[str] = set()
 """The names of this process's own unfinished directories; in a container every process is 1."""
+_ABANDONED_SECONDS = 86_400.0
+"""After which an unfinished directory of another machine or container is nobody's any more."""
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or a directory's names, on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _replace(path: Path, temporary: Path, old: Path) -> None:
@@ -121,12 +136,12 @@ def _replace(path: Path, temporary: Path, old: Path) -> None:
 def _settle_unfinished(path: Path) -> None:
     """Remove what a killed process was writing in place of `path`, or put back what was there."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
-        if _is_abandoned(left):
-            if path.exists():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):  # somebody else has put it back, or a newer one
-                    left.rename(path)
+        # Whoever is about to put another in its place finds this one there, and replaces it.
+        if path.exists():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # somebody else has put it back, or a newer one
+                left.rename(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
@@ -135,10 +150,23 @@ def _settle_unfinished(path: Path) -> None:
 def _is_abandoned(left: Path) -> bool:
     """Whether nobody writes an unfinished directory any more."""
     name = left.suffixes[-2].removeprefix(".")
-    pid = name.partition("-")[0]
-    if pid == str(os.getpid()):
-        return name not in _WRITING
-    return not (pid.isdigit() and _is_running(int(pid)))
+    home, _, rest = name.partition("-")
+    if home != _home():
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - left.stat().st_mtime > _ABANDONED_SECONDS
+        return False
+    pid = int(rest.partition("-")[0])
+    return name not in _WRITING if pid == os.getpid() else not _is_running(pid)
+
+
+@cache
+def _home() -> str:
+    """Where a process's number means something: this machine since it started, or a container."""
+    facts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # only Linux tells
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        facts += [boot, str(Path("/proc/self/ns/pid").readlink())]
+    return sha256_json(facts)[:12]
 
 
 def _is_running(pid: int) -> bool:

@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,17 +110,72 @@ NOBODY = 2**22 + 1
 """No process on Linux has such a number."""
 
 
+def left_behind(path: Path, name: str) -> Path:
+    """An unfinished directory in place of `path`, of HOME-PID.part or HOME-PID.old."""
+    by, _, kind = name.partition(".")
+    path.parent.mkdir(exist_ok=True)
+    left = path.with_name(f".{path.name}.{by}-0.{kind}")
+    left.mkdir()
+    (left / kind).touch()
+    return left
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> str:
+    """What this machine's unfinished directories are named after."""
+    with disk.atomic_dir(tmp_path / "elsewhere" / "x") as temporary:
+        return temporary.suffixes[-2].removeprefix(".").partition("-")[0]
+
+
 @pytest.mark.parametrize("pid", [NOBODY, os.getpid()], ids=["dead", "the same number"])
 def test_what_a_process_that_was_killed_between_two_names_had_moved_away_is_put_back(
-    tmp_path: Path, pid: int
+    tmp_path: Path, here: str, pid: int
 ) -> None:
-    for left in ("part", "old"):
-        (tmp_path / f".adapter.{pid}-0.{left}").mkdir()
-        (tmp_path / f".adapter.{pid}-0.{left}" / left).touch()
+    for kind in ("part", "old"):
+        left_behind(tmp_path / "shared" / "adapter", f"{here}-{pid}.{kind}")
+    with pytest.raises(ZeroDivisionError), disk.atomic_dir(tmp_path / "shared" / "adapter"):
+        raise ZeroDivisionError
+    assert names_in(tmp_path / "shared") == ["adapter"]
+    assert names_in(tmp_path / "shared" / "adapter") == ["old"]
+
+
+@pytest.mark.parametrize("pid", [NOBODY, os.getpid()], ids=["unknown", "the same number"])
+def test_what_another_machine_writes_is_left_to_it_for_a_day(tmp_path: Path, pid: int) -> None:
+    theirs = left_behind(tmp_path / "adapter", f"theirs-{pid}.part")
+    for hours, is_there in ((23, True), (25, False)):
+        then = time.time() - 3600 * hours
+        os.utime(theirs, (then, then))
+        with disk.atomic_dir(tmp_path / "adapter"):
+            pass
+        assert theirs.exists() is is_there
+
+
+def test_what_another_machine_had_moved_away_when_it_was_killed_is_put_back(
+    tmp_path: Path,
+) -> None:
+    left_behind(tmp_path / "adapter", "theirs-1.old")
     with pytest.raises(ZeroDivisionError), disk.atomic_dir(tmp_path / "adapter"):
         raise ZeroDivisionError
     assert names_in(tmp_path) == ["adapter"]
-    assert names_in(tmp_path / "adapter") == ["old"]
+
+
+def test_a_directory_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+
+    def fsync(opened: int, really: Callable[[int], None] = os.fsync) -> None:
+        really(opened)
+        path = Path(f"/proc/self/fd/{opened}").resolve()
+        synced.append((path.name, (tmp_path / "adapter").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with disk.atomic_dir(tmp_path / "adapter") as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "weights").touch()
+    assert sorted(synced) == sorted(
+        [("deep", False), ("weights", False), (temporary.name, False), (tmp_path.name, True)]
+    )
 
 
 def test_a_full_disk_says_so_and_leaves_the_old_content(

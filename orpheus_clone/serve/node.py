@@ -103,11 +103,13 @@ class Node:
 
     def tidy(self) -> None:
         """Drop copies of voices that were unpublished while no node ran here."""
-        try:
-            for voice in self.store.cached_voices:
+        for voice in sorted(self.store.cached_voices):
+            try:
                 self.store.drop_unnamed(self.store.pointer(voice))
-        except (StoreError, ArtifactError) as error:
-            log.warning("copies of unpublished voices may be left in the cache: %s", error)
+            except (StoreError, ArtifactError) as error:
+                log.warning("a copy of a voice that was unpublished may be left: %s", error)
+                if isinstance(error, StoreError):  # so it is with the others
+                    return
 
     def meant(self, name: str, session: str) -> Meant:
         """What the name of a published voice means to a session; nothing is loaded for that.

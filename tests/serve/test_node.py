@@ -337,6 +337,21 @@ async def test_a_voice_that_was_forgotten_elsewhere_leaves_no_copy_here(
     assert (kept.exists(), other.exists()) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("error", "is_left"), [(ArtifactError("no log"), False), (StoreError("nobody answers"), True)]
+)
+async def test_a_log_that_cannot_be_read_keeps_no_copy_of_another_voice(
+    node: Node, far: Far, voice_bundle: Maker, error: Exception, is_left: bool
+) -> None:
+    here = on(far, node)
+    kept = [(await here.accept(voice_bundle(name).path)).path for name in ("a", "b")]
+    seen = here.store.see("b")
+    here.store.move(seen, "unpublish", seen.pointer.unpublished())
+    far.broken["a.jsonl"] = error
+    on(far, node).tidy()
+    assert [path.exists() for path in kept] == [True, is_left]
+
+
 async def test_a_voice_that_is_asked_for_while_it_is_first_published_keeps_its_copy(
     node: Node, far: Far, voice_bundle: Maker
 ) -> None:
