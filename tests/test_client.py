@@ -4,10 +4,9 @@ import io
 import json
 import os
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from orpheus_clone.errors import (
 )
 from orpheus_clone.layout import RunDir
 from tests.bundles import made
+from tests.servers import answer, listening
 
 
 def test_equal_bundles_are_equal_archives(run_dir: RunDir, tmp_path: Path) -> None:
@@ -51,25 +51,14 @@ def test_an_archive_holds_just_the_files_of_a_bundle(run_dir: RunDir, tmp_path: 
 def answering(status: int, body: bytes) -> Iterator[str]:
     """Something that is no node and gives one answer to everything."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Same(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            answer(self, status, body)
 
         do_POST = do_GET  # noqa: N815
 
-        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(Same) as url:
+        yield url
 
 
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"", b"[]", b'{"data": []}'])

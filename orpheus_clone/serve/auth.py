@@ -76,7 +76,7 @@ class Keys:
             self._live[key.name] -= 1
 
 
-def wanted_scope(method: str, path: str) -> Scope:
+def wanted_scope(path: str) -> Scope:
     """What a key must be good for; of what is not listed here, only an operator's is."""
     lists = ("/v1/models", "/v1/voices", "/v1/audio/voices")
     speaks = ("/v1/audio/speech", "/v1/text-to-speech/", BETWEEN_NODES)

@@ -88,12 +88,11 @@ class Gate:
             return _unknown("this is for the nodes of a fleet, which have a secret")
         if key is None:
             return _unknown("a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
-        method = scope.get("method", "")
-        wanted = wanted_scope(method, scope["path"])
+        wanted = wanted_scope(scope["path"])
         if wanted not in key.scopes:
             may = ", ".join(key.scopes)
             return refusals.answer(403, f"the key {key.name!r} is for {may}, and not for {wanted}")
-        if wanted is KeyScope.SPEAK and (scope["type"] == "websocket" or method == "POST"):
+        if wanted is KeyScope.SPEAK and (scope["type"] == "websocket" or scope["method"] == "POST"):
             try:
                 session.enter_context(self._keys.session(key))
             except Busy as error:

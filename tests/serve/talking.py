@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
 from orpheus_clone import tokens
@@ -98,6 +100,25 @@ async def talking(
         async with answering(service, listening, tls.listening()):
             yield address
         await membership.leave()
+
+
+@pytest.fixture
+def engine() -> Talker:
+    return Talker()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest_asyncio.fixture
+async def node(
+    engine: Talker, codec: Codec, base: BaseModel, tmp_path: Path, limits: Limits
+) -> AsyncGenerator[str, None]:
+    """The address of one that talks."""
+    async with talking(engine, codec, base, tmp_path, limits) as address:
+        yield address
 
 
 async def eventually(condition: Callable[[], object], what: str) -> None:

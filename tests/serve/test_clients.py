@@ -11,10 +11,9 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import wave
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from livekit.plugins import elevenlabs
 from tests import clients
 from tests.bundles import SHORT_FRAMES, frames_of
 from tests.nodes import RunningNode
+from tests.servers import listening
 from tests.tls import terminated
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -201,14 +201,8 @@ def writing(text: str) -> Iterator[str]:
                 self.wfile.write(event({"role": "assistant", "content": word}, None))
             self.wfile.write(event({}, "stop") + b"data: [DONE]\n\n")
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
+    with listening(Answers) as url:
+        yield f"{url}/v1"
 
 
 def test_pipecats_service_speaks_and_tells_each_word(

@@ -2,34 +2,29 @@
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import av
 import httpx
 import pytest
-import pytest_asyncio
 
-from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE
-from tests.serve.talking import Talker, eventually, letters, socket, sound, talking
+from tests.serve.talking import (
+    Talker,
+    engine,
+    eventually,
+    letters,
+    limits,
+    node,
+    socket,
+    sound,
+)
 
 SENTENCE = "Good morning to you. "
 
 
-@pytest.fixture
-def engine() -> Talker:
-    return Talker()
-
-
-@pytest_asyncio.fixture
-async def node(
-    engine: Talker, codec: Codec, base: BaseModel, tmp_path: Path
-) -> AsyncGenerator[str, None]:
-    async with talking(engine, codec, base, tmp_path) as address:
-        yield address
+__all__ = ["engine", "limits", "node"]
 
 
 def frames(pcm: bytes) -> int:

@@ -4,35 +4,28 @@ import asyncio
 import dataclasses
 import json
 import socket as sockets
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.models import BaseModel
 from orpheus_clone.serve.limits import Limits, Rate
-from tests.serve.talking import Socket, Talker, eventually, letters, socket, talking
+from tests.serve.talking import Socket, Talker, engine, eventually, letters, node, socket, talking
 
 LIMITS = Limits(write_stall_seconds=0.3)
 SENTENCE = "Good morning to you. "
 
 
+__all__ = ["engine", "node"]
+
+
 @pytest.fixture
-def engine() -> Talker:
-    return Talker()
-
-
-@pytest_asyncio.fixture
-async def node(
-    engine: Talker, codec: Codec, base: BaseModel, tmp_path: Path
-) -> AsyncGenerator[str, None]:
-    async with talking(engine, codec, base, tmp_path, LIMITS) as address:
-        yield address
+def limits() -> Limits:
+    return LIMITS
 
 
 async def refused(address: str, path: str, **headers: str) -> tuple[int, str, str | None]:

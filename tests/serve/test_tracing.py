@@ -4,10 +4,9 @@ import logging
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -22,6 +21,7 @@ from orpheus_clone.models import BaseModel
 from orpheus_clone.serve import tracing
 from orpheus_clone.serve.tracing import Traced
 from tests.serve.talking import Talker, talking
+from tests.servers import answer, listening
 
 TRACE, PARENT_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CLIENTS = {"traceparent": f"00-{TRACE}-{PARENT_SPAN}-01", "tracestate": "rojo=1"}
@@ -62,24 +62,15 @@ def collecting() -> Iterator[Collector]:
     """A collector that speaks OTLP over HTTP."""
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Traces(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             assert self.path == "/v1/traces"
             collector.requests.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            answer(self, 200)
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with listening(Traces) as collector.url:
         yield collector
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

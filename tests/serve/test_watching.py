@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from tests.commands import run
 from tests.nodes import RunningNode
+from tests.servers import answer, listening
 
 NODE: dict[str, Any] = {
     "id": "node-a",
@@ -44,24 +45,14 @@ class Fleet:
     def answering(self) -> Iterator["Fleet"]:
         fleet = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Nodes(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = json.dumps({"nodes": [fleet.node], "owners": {}}).encode()
-                self.send_response(200 if fleet.is_up else 503)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                answer(self, 200 if fleet.is_up else 503, body)
                 fleet.asked.release()
 
-            def log_message(self, *_: object) -> None: ...
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            self.url = f"http://127.0.0.1:{server.server_port}"
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
+        with listening(Nodes) as self.url:
             yield self
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture
