@@ -76,15 +76,20 @@ def clone(
     engine: EngineName = "auto",
     publish_to: str | None = None,
     key: str | None = None,
+    canary: float | None = None,
+    by: str | None = None,
 ) -> Cloned:
     """Recordings to a voice, published if a place is given; GateFailed where a gate failed."""
     from orpheus_clone.prepare.run import prepare
+    from orpheus_clone.publish.place import open_place
     from orpheus_clone.publish.run import publish
     from orpheus_clone.train.run import check_can_learn, is_done, train
 
     base, recipe = order.base, order.recipe
     _check_is_alone()
     check_can_learn(base)
+    if publish_to is not None:
+        open_place(publish_to, key, is_new=True).check(order.voice, canary)
     data, run = PreparedDir(out / "data"), RunDir(out / "run")
     done: list[str] = []
     before = _mtime(data.stamp_file)
@@ -104,7 +109,7 @@ def clone(
     verdict = str(read_json(run.report, "run eval")["verdict"])
     published = None
     if publish_to is not None:
-        published = publish(run, publish_to, key=key, base=base)
+        published = publish(run, publish_to, key=key, canary=canary, by=by, base=base)
         _note(screen, done, "publish", published.is_new)
     elif verdict == "failed":
         raise GateFailed(f"a gate failed; see {run.eval / 'report.html'}")

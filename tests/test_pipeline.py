@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orpheus_clone.models import BaseModel
-from orpheus_clone.store import open_store
+from orpheus_clone.store import Canary, open_store
 from tests.commands import Done, run
 from tests.waiting import eventually
 
@@ -115,6 +115,22 @@ def test_publishing_is_the_last_stage_and_is_not_redone_either(
     assert open_store(store).pointer(VOICE).current == first["bundle"]
     again = clone(recordings, copy, "--publish-to", str(store)).json
     assert (again["stages_run"], again["bundle"]) == ([], first["bundle"])
+
+
+def test_a_canary_is_published_as_one_and_signed(recordings: Path, copy: Path) -> None:
+    store = copy.parent / "store"
+    to = ["--publish-to", str(store)]
+    name = clone(recordings, copy, *to, "--canary", "0%", "--by", "night job").json["bundle"]
+    seen = open_store(store).see(VOICE)
+    assert (seen.pointer.canary, seen.moves[0].by) == (Canary(name, 0.0), "night job")
+
+
+@pytest.mark.parametrize("option", [["--canary", "10%"], ["--by", "ci"]])
+def test_how_to_publish_without_a_place_is_wrong_usage(
+    recordings: Path, tmp_path: Path, option: list[str]
+) -> None:
+    done = clone(recordings, tmp_path / VOICE, *option)
+    assert (done.code, "are about what --publish-to publishes" in done.said) == (2, True)
 
 
 def test_a_directory_of_another_voice_is_made_anew(recordings: Path, copy: Path) -> None:

@@ -12,6 +12,8 @@ from orpheus_clone.cli.app import app
 from orpheus_clone.cli.options import (
     AudioArg,
     BaseOption,
+    ByOption,
+    CanaryOption,
     ColumnsOption,
     ConsentOption,
     EngineOption,
@@ -28,6 +30,7 @@ from orpheus_clone.cli.options import (
     checked_engine,
     locate_base,
     read_recipe,
+    share_of,
 )
 from orpheus_clone.terminal import Terminal
 
@@ -132,7 +135,12 @@ def clone(
     out: OutOption,
     audio: AudioArg,
     voice: VoiceOption,
-    publish_to: Annotated[str | None, typer.Option(help="URL of a node, or a store.")] = None,
+    publish_to: Annotated[
+        str | None,
+        typer.Option(help="URL of a node, or a store: asked first, published to last."),
+    ] = None,
+    canary: CanaryOption = None,
+    by: ByOption = None,
     transcripts: TranscriptsOption = None,
     columns: ColumnsOption = None,
     base: BaseOption = "orpheus-3b",
@@ -148,7 +156,9 @@ def clone(
     """prepare, train, eval and publish in one; killed anywhere, run it again."""
     from orpheus_clone.pipeline import clone as run
 
-    screen = Terminal(as_json=as_json)
+    screen, share = Terminal(as_json=as_json), share_of(canary)
+    if publish_to is None and (share is not None or by):
+        raise errors.RecipeError("--canary and --by are about what --publish-to publishes")
     settings, located = read_recipe(recipe, overrides), locate_base(base, screen)
     order = _order(
         audio, voice, transcripts, columns, language, speaker, consent, settings, located
@@ -160,6 +170,8 @@ def clone(
         engine=checked_engine(engine),
         publish_to=publish_to,
         key=key,
+        canary=share,
+        by=by,
     )
     screen.result(asdict(cloned), f"{voice}: cloned")
 

@@ -1,16 +1,20 @@
 """The options that several commands share, each declared once, and what they mean."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orpheus_clone.errors import RecipeError
 from orpheus_clone.terminal import Terminal
 
 if TYPE_CHECKING:
     from orpheus_clone.engine import EngineName
     from orpheus_clone.models import BaseModel
     from orpheus_clone.recipe import Recipe
+
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 
 AudioArg = Annotated[
     list[str] | None,
@@ -78,6 +82,13 @@ ServerOption = Annotated[str, typer.Option("--server", "--to", help=_PLACES)]
 ByOption = Annotated[
     str | None, typer.Option("--by", help="Who does it, for the log; user@host if left out.")
 ]
+CanaryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Only for this share of the sessions, until it is promoted or rolled back.",
+        metavar="10%",
+    ),
+]
 WhyOption = Annotated[str | None, typer.Option("--why", help="For the log.", metavar="REASON")]
 VoiceArg = Annotated[str, typer.Argument(help="The voice's name.", metavar="VOICE")]
 
@@ -101,3 +112,14 @@ def checked_engine(name: str) -> "EngineName":
     from orpheus_clone.engine import checked_name
 
     return checked_name(name)
+
+
+def share_of(canary: str | None) -> float | None:
+    """The share of --canary: 10% is 0.1."""
+    if canary is None:
+        return None
+    written = _PERCENT.fullmatch(canary)
+    share = float(written[1]) / 100 if written else -1
+    if not 0 <= share <= 1:
+        raise RecipeError(f"--canary {canary}: expected a share of sessions, as in 10%")
+    return share

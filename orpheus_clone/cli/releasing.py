@@ -1,15 +1,14 @@
 """The commands that release a voice and take it back, and that tell what is released."""
 
-import re
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from orpheus_clone import errors
 from orpheus_clone.cli.app import app
 from orpheus_clone.cli.options import (
     ByOption,
+    CanaryOption,
     JsonOption,
     KeyOption,
     RunArg,
@@ -18,23 +17,16 @@ from orpheus_clone.cli.options import (
     ToOption,
     VoiceArg,
     WhyOption,
+    share_of,
 )
 from orpheus_clone.terminal import Terminal
-
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 
 
 @app.command()
 def publish(
     run_dir: RunArg,
     to: ToOption,
-    canary: Annotated[
-        str | None,
-        typer.Option(
-            help="Only for this share of the sessions, until it is promoted or rolled back.",
-            metavar="10%",
-        ),
-    ] = None,
+    canary: CanaryOption = None,
     key: KeyOption = None,
     override: Annotated[
         str | None, typer.Option(help="Why a voice with a failed gate may go.", metavar="REASON")
@@ -48,7 +40,7 @@ def publish(
     from orpheus_clone.layout import RunDir
     from orpheus_clone.publish.run import publish as run
 
-    screen, share = Terminal(as_json=as_json), _share(canary)
+    screen, share = Terminal(as_json=as_json), share_of(canary)
     located = models.here(base or RunDir(run_dir).stamp().base)
     if located is None:
         screen.say("the base is not on this machine: who serves the voice checks that it fits")
@@ -145,14 +137,3 @@ def voices(
     screen.rows("voices", known, columns)
     for broken in (entry for entry in known if "error" in entry):
         screen.say(f"{broken['id']}: {broken['error']}")
-
-
-def _share(percent: str | None) -> float | None:
-    """`10%` as 0.1."""
-    if percent is None:
-        return None
-    written = _PERCENT.fullmatch(percent)
-    share = float(written[1]) / 100 if written else -1
-    if not 0 <= share <= 1:
-        raise errors.RecipeError(f"--canary {percent}: expected a share of sessions, as in 10%")
-    return share

@@ -4,6 +4,7 @@ A node verifies a bundle, loads it and makes it speak before it moves the pointe
 keeps it, and the nodes that serve the store do that when somebody first asks.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +32,10 @@ class Signed:
 
 class Place(Protocol):
     """See the module docstring; the returned names are bundles, None where a name means none."""
+
+    def check(self, voice: str, share: float | None) -> None:
+        """Raise what `publish` would whatever the bundle is: said before hours of training."""
+        ...
 
     def publish(self, made: Bundle, share: float | None, signed: Signed) -> bool:
         """Release a bundle, as a canary if there is a share; False if it was already."""
@@ -72,6 +77,11 @@ class StorePlace:
     """A store; see `Place`."""
 
     store: Store
+
+    def check(self, voice: str, share: float | None) -> None:
+        """The place can be made and read, and the pointer moved so."""
+        self.store.objects.make()
+        self.store.see(voice).pointer.released("", share)
 
     def publish(self, made: Bundle, share: float | None, signed: Signed) -> bool:
         """Copy the bundle in, then move the pointer from where it was before."""
@@ -133,6 +143,13 @@ class NodePlace:
     """A node, or any node of a fleet, which carries it to the voice's owner; see `Place`."""
 
     node: NodeClient
+
+    def check(self, voice: str, share: float | None) -> None:
+        """The node answers, the key may release, and the pointer can be moved so."""
+        current = None
+        with suppress(UnknownVoice):
+            current = self.node.history(voice)[-1]["to"]
+        Pointer(voice, (current,) if current else ()).released("", share)
 
     def publish(self, made: Bundle, share: float | None, signed: Signed) -> bool:
         """Hand the bundle over, unless the node's list says that it holds already."""

@@ -41,6 +41,18 @@ def frames(node: RunningNode, voice: str, session: str | None = None) -> int:
     return frames_of(answer.content[44:])
 
 
+def test_a_node_is_asked_before_there_is_anything_to_release(
+    node: RunningNode, voice_bundle: Maker
+) -> None:
+    place = open_place(node.url, is_new=True)
+    for share in (None, 0.0):
+        place.check("asked", share)
+    with pytest.raises(RecipeError, match="has no bundle that the other sessions could speak"):
+        place.check("asked", 0.1)
+    node.client.publish(voice_bundle("asked"))
+    place.check("asked", 0.1)
+
+
 def test_published_rolled_back_and_published_again_as_a_user_does(
     node: RunningNode, run_dir: RunDir, tmp_path: Path
 ) -> None:
