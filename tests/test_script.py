@@ -234,15 +234,19 @@ def test_a_text_costs_what_it_is_long_whatever_is_in_it(
     segmented, weighed = Counted(segment), Counted(letters_of)
     monkeypatch.setattr("orpheus_clone.script.segment", segmented)
     monkeypatch.setattr("orpheus_clone.script.letters_of", weighed)
-    script, text = Script(start_sentences=1), unit * (8000 // len(unit))
-    for at in range(0, len(text), size)[:1000]:
+    script, said = Script(start_sentences=1), list[str]()
+    text = (unit * (8000 // len(unit)))[: 1000 * size]
+    for at in range(0, len(text), size):
         segmented.asked, weighed.asked = [], []
         script.write(text[at : at + size])
         assert max(segmented.asked) <= AT_ONCE + LONGEST
         assert sum(segmented.asked) <= size * 1.25 + LONGEST
         assert sum(weighed.asked) <= size * 3 + 3 * LONGEST
-        taken(script)
+        said += taken(script)
         assert script.held <= LONGEST
+    script.end()
+    said += taken(script)
+    assert sum(map(str.isalnum, "".join(said))) == sum(map(str.isalnum, text))
 
 
 def test_what_takes_longer_to_say_is_cut_shorter() -> None:
