@@ -18,7 +18,7 @@ from orpheus_clone.disk import read_json
 from orpheus_clone.engine import EngineName, open_engine, resolve
 from orpheus_clone.engine.base import Precision, hardware_name
 from orpheus_clone.errors import GateFailed, RecipeError
-from orpheus_clone.eval.report import read_key
+from orpheus_clone.eval.report import note_network, read_key
 from orpheus_clone.layout import PreparedDir, RunDir
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare.order import Order
@@ -131,7 +131,6 @@ async def evaluate_run(
     engine_name: EngineName,
     screen: Screen,
     *,
-    is_forced: bool = False,
     others: Sequence[RunDir] = (),
     network_ms: float | None = None,
 ) -> bool:
@@ -148,7 +147,9 @@ async def evaluate_run(
         with screen.wait("calling the judges"):
             jury = call(recipe.judges)
     order = Order(run, recipe, base, jury, engine, hardware, tuple(others), network_ms)
-    if read_key(run) == order.key and not is_forced:
+    if read_key(run) == order.key:
+        if network_ms is not None:
+            note_network(run, network_ms)
         return False
     opening = partial(_speaker, engine_name, base, recipe, screen)
     with screen.stages() as progress:

@@ -281,13 +281,13 @@ def test_eval_gives_the_verdict_and_ends_with_1_when_a_gate_fails(
     assert failing.code == 1
     assert failing.json["verdict"] == "failed"
     gates = {gate["name"]: gate["status"] for gate in failing.json["gates"]}
-    assert gates["stream rate"] == "failed"
+    assert gates["stream rate P5"] == "failed"
     assert gates["stop rate"] == "not measurable"
     unproven = run(
         "eval", str(copy), "--engine", "hf", *settings, "--set", "eval.gates.stream_rate_min=0.001"
     )
     assert (unproven.code, "unproven; listen:" in unproven.said) == (0, True)
-    assert "stream rate" in unproven.out
+    assert "stream rate P5" in unproven.out
     refused = run("publish", str(copy), "--to", str(tmp_path / "store"))
     assert (refused.code, "not measurable" in refused.said) == (1, True)
 

@@ -102,7 +102,7 @@ def test_a_failed_gate_ends_with_1_and_names_the_report(recordings: Path, copy: 
     refused = clone(
         recordings, copy, "--set", "eval.gates.stream_rate_min=1e9", "--publish-to", str(store)
     )
-    assert (refused.code, "not published: stream rate failed" in refused.said) == (1, True)
+    assert (refused.code, "not published: stream rate P5 failed" in refused.said) == (1, True)
     assert not store.exists()
 
 

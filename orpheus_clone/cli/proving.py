@@ -46,8 +46,7 @@ def evaluate(
     against: Annotated[
         Path | None,
         typer.Option(
-            help="A run that was evaluated: is this one better? What was evaluated by just these "
-            "settings is not spoken again.",
+            help="A run that was evaluated: is this one better?",
             metavar="RUN_DIR",
         ),
     ] = None,
@@ -56,7 +55,10 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Speak, measure and judge; exit code 1 when a gate fails. Killed, it goes on."""
+    """Speak, measure and judge; exit code 1 when a gate fails.
+
+    Killed, it goes on; what was evaluated by just these settings is not spoken again.
+    """
     from orpheus_clone.disk import write_text
     from orpheus_clone.eval import network, report
     from orpheus_clone.layout import RunDir
@@ -75,11 +77,11 @@ def evaluate(
         settings,
         checked_engine(engine),
         screen,
-        is_forced=against is None,
         others=[RunDir(other) for other in with_runs or ()],
         network_ms=network_ms,
     )
-    asyncio.run(evaluating)
+    if not asyncio.run(evaluating):
+        screen.say(f"evaluated before, just so; to speak and measure anew, delete {run.eval}")
     write_text(run.recipe, dump(settings))
     if against is not None:
         report.compare_with(run, RunDir(against))
@@ -110,7 +112,8 @@ def _show(run: "RunDir", evaluation: "Evaluation", screen: Terminal, *, as_json:
             columns = ["name", "unit", "this", "other", "difference", "interval", "result"]
             rows = [row | {"interval": _interval(row)} for row in found["against"]["rows"]]
             screen.rows(f"against {evaluation.against.voice}", rows, columns)
-        for note in evaluation.notes:
+        against = evaluation.against.notes if evaluation.against is not None else []
+        for note in [*evaluation.notes, *against]:
             screen.say(note)
         screen.say(f"{evaluation.verdict}; listen: {page}")
     if evaluation.verdict == "failed":

@@ -1,12 +1,14 @@
 """Gates: passed, failed, or not measurable, which is never a pass.
 
-    measured on the target and within the limit     passed
+    measured on the target and within the limit     passed; where that is looser than the default
+                                                    limit, it is said
     measured on the target and beyond it            failed
     a random base, another kind of hardware, a
     judge that is missing, a gate that is off       not measurable, with the reason
 
 What is compared is the figure itself; its interval is shown beside it, to tell how sure it is.
-A voice is proven when every gate passed, failed when one failed, and unproven otherwise.
+A voice is proven when every gate passed, failed when one failed, and unproven otherwise. The last
+gate is how many utterances the others are of: few prove nothing.
 """
 
 import math
@@ -17,7 +19,7 @@ from typing import Literal
 from orpheus_clone.engine.base import EngineInfo
 from orpheus_clone.eval.bootstrap import Interval
 from orpheus_clone.listening.figures import Figure
-from orpheus_clone.recipe import Eval
+from orpheus_clone.recipe import Eval, Gates
 
 Status = Literal["passed", "failed", "not measurable"]
 Verdict = Literal["proven", "failed", "unproven"]
@@ -49,8 +51,8 @@ class Rule:
 
 RULES = (
     Rule(
-        "stream rate", "stream_rate_min", True, "tok/s",
-        "Tokens that each stream gets in a second; sound is played at 82.",
+        "stream rate P5", "stream_rate_min", True, "tok/s",
+        "Tokens that 19 of 20 streams get in a second, or more; sound is played at 82.",
         "Fewer streams at a time (the sweep says how many), a faster GPU, or FP8.",
         is_speed=True,
     ),
@@ -120,6 +122,9 @@ RULES = (
     ),
 )  # fmt: skip
 
+FEWEST_UTTERANCES = 75
+"""Of fewer that all stop, Wilson's interval of the stop rate begins below 0.95."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -147,7 +152,7 @@ class Gate:
 
 
 def judge(settings: Eval, measured: Mapping[str, Measured], info: EngineInfo) -> list[Gate]:
-    """All gates by name, judged; one that the recipe switched off is not measurable."""
+    """All gates, judged; one that the recipe switched off is not measurable."""
     off_target = _off_target(settings, info)
     return [
         _judge(
@@ -157,7 +162,7 @@ def judge(settings: Eval, measured: Mapping[str, Measured], info: EngineInfo) ->
             off_target if rule.is_speed else None,
         )
         for rule in RULES
-    ]
+    ] + [_enough(settings.prompts)]
 
 
 def verdict(gates: Sequence[Gate]) -> Verdict:
@@ -195,7 +200,31 @@ def _status(
         return "not measurable", why or figure.why
     is_within = figure.value >= limit if rule.is_minimum else figure.value <= limit
     is_passed = is_within and figure.value != math.inf  # which is "never"
-    return ("passed" if is_passed else "failed"), figure.why
+    return ("passed" if is_passed else "failed"), figure.why or _loosened(rule, limit)
+
+
+def _loosened(rule: Rule, limit: float) -> str | None:
+    """What is to be known of a limit that asks for less than the default one."""
+    default: float = getattr(Gates(), rule.limit)
+    is_looser = limit < default if rule.is_minimum else limit > default
+    return f"the recipe asks for less than the default, {default:g}" if is_looser else None
+
+
+def _enough(utterances: int) -> Gate:
+    is_enough = utterances >= FEWEST_UTTERANCES
+    return Gate(
+        name="utterances",
+        limit=FEWEST_UTTERANCES,
+        is_minimum=True,
+        unit="",
+        value=utterances,
+        low=None,
+        high=None,
+        status="passed" if is_enough else "not measurable",
+        why=None if is_enough else "what so few of them do proves nothing",
+        means="How many utterances the figures are of.",
+        advice=f"Set eval.prompts to at least {FEWEST_UTTERANCES}.",
+    )
 
 
 def _off_target(settings: Eval, info: EngineInfo) -> str | None:

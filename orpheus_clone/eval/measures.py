@@ -10,7 +10,8 @@ never; a mean, and a sum over words, are of the utterances that have one.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+
+import numpy as np
 
 from orpheus_clone.eval import bootstrap
 from orpheus_clone.eval.bootstrap import Interval, Statistic
@@ -36,18 +37,17 @@ class Measure:
     """None where the best lies between."""
     digits: int = 3
 
-    def rows(self, lines: Sequence[Line]) -> list[tuple[float, ...]]:
-        """What each utterance adds, of those that add something."""
-        return [row for row in map(self.row, lines) if row is not None]
-
     def figure(self, rows: Sequence[tuple[float, ...]]) -> float | None:
         """Of these rows; None of none, infinite for never."""
-        return float(self.statistic(bootstrap.rows(rows))) if rows else None
+        return float(self.statistic(bootstrap.rows(rows), np.ones(len(rows)))) if rows else None
 
     def interval(self, lines: Sequence[Line]) -> Interval | None:
-        """How sure the figure of these utterances is."""
-        rows = self.rows(lines)
-        return bootstrap.interval(rows, self.statistic) if rows else None
+        """How sure the figure of these utterances is; of those that add something to it."""
+        known = [(row, line.text) for line in lines if (row := self.row(line)) is not None]
+        if not known:
+            return None
+        rows, texts = zip(*known, strict=True)
+        return bootstrap.interval(rows, self.statistic, texts)
 
 
 def _once(value: Callable[[Line], float | None]) -> Callable[[Line], Row]:
@@ -84,7 +84,7 @@ def _letters(line: Line) -> Row:
 
 _SHARE, _MEAN, _MEDIAN, _RATIO = bootstrap.share, bootstrap.mean, bootstrap.median, bootstrap.ratio
 MEASURES = (
-    Measure("stream rate", "tok/s", lambda line: (line.rate,), _MEDIAN, True, 1),
+    Measure("stream rate P5", "tok/s", lambda line: (line.rate,), bootstrap.p5, True, 1),
     Measure("first audio P50", "ms", lambda line: (line.first_audio_ms,), _MEDIAN, False, 1),
     Measure("first speech P50", "ms", _or_never(lambda x: x.first_speech_ms), _MEDIAN, False, 1),
     Measure("head silence P50", "ms", _or_never(lambda x: x.head_ms), _MEDIAN, False, 1),
@@ -108,7 +108,7 @@ def measure(
     """What the gates look at, by their names; `stock` is how near the nearest stock voice is."""
     first_speech = percentile([line.first_speech_ms for line in lines], 50)
     by_name = {
-        "stream rate": Figure(median(line.rate for line in lines)),
+        "stream rate P5": Figure(float(np.percentile([line.rate for line in lines], 5))),
         "first speech P50": Figure(None, RANDOM_BASE) if is_random else first_speech,
         "head silence P50": figures.head_p50_ms,
         "tail silence P50": figures.tail_p50_ms,

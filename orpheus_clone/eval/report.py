@@ -53,6 +53,8 @@ class Evaluation:
     summary: dict[str, Any]
     notes: list[str]
     """What was not measured, and why."""
+    judges: dict[str, str | None]
+    """By what they judge: the digest of the model that listened, or None."""
     real: Real
     stock: list[Stock]
     tags: list[Tag]
@@ -104,7 +106,7 @@ def write(run: RunDir, evaluation: Evaluation, kept: Kept, own: Reference) -> No
 def read_key(run: RunDir) -> str | None:
     """The key of the evaluation in `run`, or None if there is none that can be read."""
     try:
-        return str(disk.read_json(run.report, "").get("key"))
+        return read(run).key
     except ArtifactError:
         return None
 
@@ -130,13 +132,32 @@ def compare_with(run: RunDir, other: RunDir) -> Comparison:
         other=str(other.root),
         voice=theirs.voice,
         measured_on=theirs.measured_on,
-        is_same_machine=theirs.measured_on == ours.measured_on,
+        notes=_different(ours, theirs),
         rows=compare(ours.lines, theirs.lines),
     )
-    evaluation = replace(ours, against=comparison)
+    _rewrite(run, replace(ours, against=comparison))
+    return comparison
+
+
+def note_network(run: RunDir, network_ms: float) -> None:
+    """Write the way to a node, measured anew, into the run's report."""
+    _rewrite(run, replace(read(run), network_ms=network_ms))
+
+
+def _rewrite(run: RunDir, evaluation: Evaluation) -> None:
     disk.write_text(run.eval / "report.html", html(evaluation))
     disk.write_json(run.report, asdict(evaluation))
-    return comparison
+
+
+def _different(ours: Evaluation, theirs: Evaluation) -> list[str]:
+    """What is different about two evaluations beside the voice."""
+    notes = []
+    if theirs.measured_on != ours.measured_on:
+        notes.append("speed is of two machines")
+    others = [what for what, digest in ours.judges.items() if digest != theirs.judges[what]]
+    if others:
+        notes.append(f"other judges listened (judges.{', judges.'.join(others)})")
+    return notes
 
 
 def html(evaluation: Evaluation) -> str:
@@ -186,7 +207,7 @@ def _histograms(lines: Sequence[Line], gates: Sequence[Gate]) -> list[tuple[str,
     """Titles and pictures, without those that have no values."""
     limits = {gate.name: gate.limit for gate in gates}
     rows: list[tuple[str, str, list[float | None], str]] = [
-        ("tokens a second", "tok/s", [line.rate for line in lines], "stream rate"),
+        ("tokens a second", "tok/s", [line.rate for line in lines], "stream rate P5"),
         ("first audio", "ms", [line.first_audio_ms for line in lines], ""),
         ("first speech", "ms", [line.first_speech_ms for line in lines], "first speech P50"),
         ("head silence", "ms", [line.head_ms for line in lines], "head silence P50"),

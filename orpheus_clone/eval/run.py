@@ -172,6 +172,7 @@ def _judged(order: Order, takes: Takes, heard: _Heard, judges: Judges) -> Evalua
         gates=gates,
         summary=summary(heard.lines, heard.figures),
         notes=[*judges.notes, *unmeasured(order.base, takes, heard.tags)],
+        judges=judges.digests(),
         real=heard.real,
         stock=heard.stock,
         tags=heard.tags,

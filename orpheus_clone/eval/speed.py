@@ -128,7 +128,7 @@ async def speak_all(
 
     Stream i speaks in voice i, and again from the first; `is_warm` says that each has spoken before
     and needs no warm-up. `kept` are utterances of an evaluation that was interrupted, by their
-    place; `keep` is given each new one, in another thread.
+    place; `keep` is given each new one, in another thread, and what it raises ends it all.
     """
     done = dict(kept or {})
     progress(len(done), len(prompts))
@@ -139,6 +139,8 @@ async def speak_all(
     async def stream(number: int) -> None:
         voice = voices[number % len(voices)]
         for i in waiting:
+            for task in filter(asyncio.Task.done, keeping):
+                task.result()  # a full disk is noticed now, not when all is spoken
             spoken = await _speak(speaker, voice, prompts[i], i, max_seconds, clock)
             # Not waited for: a stream that writes a file is not one that loads the engine.
             keeping.append(asyncio.create_task(asyncio.to_thread(keep, i, spoken)))

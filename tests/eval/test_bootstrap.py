@@ -7,10 +7,12 @@ import pytest
 
 from orpheus_clone.eval.bootstrap import (
     Interval,
+    Statistic,
     difference,
     interval,
     mean,
     median,
+    p5,
     ratio,
     share,
     wilson,
@@ -38,6 +40,30 @@ def test_the_truth_lies_in_about_95_of_100_intervals() -> None:
     assert 0.91 <= hits / 300 <= 0.975
 
 
+def test_so_it_does_where_texts_are_repeated_and_some_are_harder_than_others() -> None:
+    luck = np.random.default_rng(5)
+    texts = [str(text) for text in range(24) for _ in range(8)]
+    hits = {"by text": 0, "by utterance": 0}
+    for _ in range(100):
+        hard = np.repeat(luck.beta(2, 18, 24), 8)
+        edits = np.stack([luck.binomial(10, hard), np.full(192, 10)], axis=1)
+        for how, drawn in (("by text", texts), ("by utterance", None)):
+            found = interval(edits, ratio, drawn)
+            assert found is not None
+            hits[how] += found.low <= 0.1 <= found.high
+    assert hits["by text"] >= 88
+    assert hits["by utterance"] <= 75
+
+
+def test_the_difference_of_two_who_spoke_the_same_texts_is_drawn_by_text() -> None:
+    texts = [str(text) for text in range(10) for _ in range(4)]
+    mine = np.repeat(np.random.default_rng(6).normal(0, 1, 10), 4)
+    by_text = difference(mine, np.zeros(40), mean, texts)
+    assert by_text == difference(mine[::4], np.zeros(10), mean)
+    assert by_text != difference(mine, np.zeros(40), mean)
+    assert difference(mine, np.zeros(40), mean, ["one"] * 40) is None
+
+
 def test_edits_that_fall_together_make_an_error_rate_less_sure() -> None:
     words = np.full(100, 10)
     apart, together = np.full(100, 1), np.where(np.arange(100) < 10, 10, 0)
@@ -50,7 +76,23 @@ def test_edits_that_fall_together_make_an_error_rate_less_sure() -> None:
 
 
 def test_a_long_text_counts_as_long() -> None:
-    assert ratio(np.array([[1.0, 10.0], [0.0, 90.0]])) == pytest.approx(0.01)
+    assert ratio(np.array([[1.0, 10.0], [0.0, 90.0]]), np.ones(2)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("statistic", "q"), [(median, 50), (p5, 5)])
+@pytest.mark.parametrize("weights", [[1, 1, 1, 1], [2, 0, 5, 1], [0, 0, 3, 0], [1, 0, 0, 1]])
+def test_a_percentile_is_numpys_of_values_that_stand_as_often_as_they_weigh(
+    statistic: Statistic, q: float, weights: list[int]
+) -> None:
+    values = np.array([7.0, 1.0, 4.0, 2.0])
+    wanted = np.percentile(np.repeat(values, weights), q)
+    assert statistic(values[:, None], np.array(weights, float)) == pytest.approx(wanted)
+
+
+def test_a_median_between_a_number_and_never_is_never() -> None:
+    table = np.array([[1.0], [math.inf]])
+    found = median(table, np.array([[1.0, 1.0], [2.0, 1.0], [1.0, 3.0]]))
+    assert found.tolist() == [math.inf, 1.0, math.inf]
 
 
 def test_what_is_the_same_in_both_does_not_blur_a_difference() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from orpheus_clone.layout import RunDir
 from tests.commands import Done, run
+from tests.eval.test_network import lively
 
 CHEAP = (
     "prompts=2",
@@ -51,7 +52,7 @@ def copies(evaluated: Path, tmp_path: Path) -> tuple[Path, Path]:
 def test_a_run_shares_the_batch_with_another(evaluated: Path) -> None:
     report = json.loads((evaluated / "eval" / "report.json").read_text(encoding="utf-8"))
     assert report["shared"]["adapters"] == 2
-    assert (evaluated / "eval" / "junit.xml").read_text(encoding="utf-8").count("<testcase") == 13
+    assert (evaluated / "eval" / "junit.xml").read_text(encoding="utf-8").count("<testcase") == 14
 
 
 def test_what_was_evaluated_by_just_these_settings_is_compared_without_speaking(
@@ -71,9 +72,24 @@ def test_what_was_evaluated_by_just_these_settings_is_compared_without_speaking(
 def test_a_comparison_is_a_table_for_people(copies: tuple[Path, Path], run_dir: RunDir) -> None:
     mine, other = copies
     shown = evaluate(mine, "--with", str(run_dir.root), "--against", str(other))
-    assert "stream rate" in shown.out
+    assert "stream rate P5" in shown.out
     assert "unclear" in shown.out
     assert "unproven; listen:" in shown.said
+
+
+def test_what_was_evaluated_is_not_spoken_again_but_the_way_to_a_node_is_measured(
+    copies: tuple[Path, Path], run_dir: RunDir
+) -> None:
+    mine, other = copies
+    beside = ("--with", str(run_dir.root))
+    done = evaluate(mine, *beside)
+    assert "starting the hf engine" not in done.err
+    assert f"to speak and measure anew, delete {mine / 'eval'}" in done.said
+    with lively() as node:
+        assert evaluate(mine, *beside, "--against", str(other), "--node", node).code == 0
+    report = json.loads((mine / "eval" / "report.json").read_text(encoding="utf-8"))
+    assert report["network_ms"] > 0
+    assert report["against"]["other"] == str(other)
 
 
 def test_a_run_that_was_not_evaluated_is_named_before_anything_is_spoken(

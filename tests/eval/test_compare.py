@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orpheus_clone.errors import DataError
-from orpheus_clone.eval.compare import Compared, compare
+from orpheus_clone.eval.compare import FEWEST_TEXTS, Compared, compare
 from orpheus_clone.eval.lines import Line
 from tests.eval.test_measures import LINE, MUTE
 
@@ -43,6 +43,40 @@ def test_a_small_difference_in_noise_is_unclear_unless_it_is_in_every_pair() -> 
     assert row("similarity", noisy, others).result == "unclear"
     lifted = [replace(line, similarity=(line.similarity or 0) + 0.02) for line in noisy]
     assert row("similarity", lifted, noisy).result == "better"
+
+
+def test_one_voice_that_spoke_twice_is_seldom_surely_better_in_anything() -> None:
+    luck = np.random.default_rng(1)
+
+    def spoken() -> list[Line]:
+        return [
+            replace(
+                LINE,
+                text=f"Text {n}.",
+                rate=100 + luck.normal(0, 5),
+                first_audio_ms=200 + luck.normal(0, 20),
+                head_ms=50 + luck.normal(0, 10),
+                tail_ms=100 + luck.normal(0, 40),
+                pace=1 + luck.normal(0, 0.1),
+                similarity=0.6 + luck.normal(0, 0.05),
+                mos=3 + luck.normal(0, 0.2),
+                pitch_hz=120 + luck.normal(0, 10),
+            )
+            for n in range(FEWEST_TEXTS)
+        ]
+
+    found = [compare(spoken(), spoken()) for _ in range(40)]
+    assert sum(any(row.result != "unclear" for row in rows) for rows in found) <= 5
+
+
+def test_of_few_texts_nothing_is_sure_however_often_they_were_spoken() -> None:
+    few = lines(FEWEST_TEXTS - 1) * 4
+    worse = [replace(line, similarity=0.1) for line in few]
+    found = row("similarity", worse, few)
+    assert (found.difference, found.low, found.high, found.result) == (-0.6, None, None, "unclear")
+    more = lines(FEWEST_TEXTS)
+    worse = [replace(line, similarity=0.1) for line in more]
+    assert row("similarity", worse, more).result == "worse"
 
 
 def test_prompts_are_paired_by_text_wherever_they_stand() -> None:

@@ -40,7 +40,8 @@ def figures(**known: float) -> Figures:
 
 
 def of(name: str, lines: list[Line]) -> float | None:
-    return BY_NAME[name].figure(BY_NAME[name].rows(lines))
+    measure = BY_NAME[name]
+    return measure.figure([row for line in lines if (row := measure.row(line)) is not None])
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,20 @@ def test_an_utterance_stops_or_loops_or_is_cut(finish: str, stops: int, loops: i
     assert (of("stop rate", [line]), of("loops", [line])) == (stops, loops)
 
 
+def test_a_stream_rate_is_that_of_the_slowest_in_twenty_and_not_of_the_middle() -> None:
+    lines = [replace(LINE, rate=60.0)] * 40 + [replace(LINE, rate=100.0)] * 60
+    assert of("stream rate P5", lines) == 60.0
+    measured = measure(lines, figures(), Figure(0.2), is_random=False)
+    assert measured["stream rate P5"].figure.value == 60.0
+
+
+def test_a_text_that_is_repeated_makes_a_figure_no_surer() -> None:
+    once = [replace(LINE, text=f"{n}", similarity=0.5 + 0.1 * (n % 3)) for n in range(6)]
+    often = [line for line in once for _ in range(8)]
+    assert BY_NAME["similarity"].interval(often) == BY_NAME["similarity"].interval(once)
+    assert BY_NAME["stop rate"].interval(often) == BY_NAME["stop rate"].interval(once)
+
+
 def test_every_gate_is_measured() -> None:
     measured = measure([LINE, LINE], figures(), Figure(0.2), is_random=False)
     assert sorted(measured) == sorted(rule.name for rule in RULES)
@@ -91,14 +106,14 @@ def test_every_gate_is_measured() -> None:
 def test_of_a_random_base_the_rate_alone_is_measured() -> None:
     unknown = Figures(*[Figure(None, RANDOM_BASE)] * len(fields(Figures)))
     measured = measure([LINE, MUTE], unknown, Figure(None, RANDOM_BASE), is_random=True)
-    assert measured["stream rate"].figure.value == 100.0
-    others = [one.figure for name, one in measured.items() if name != "stream rate"]
+    assert measured["stream rate P5"].figure.value == 100.0
+    others = [one.figure for name, one in measured.items() if name != "stream rate P5"]
     assert {(figure.value, figure.why) for figure in others} == {(None, RANDOM_BASE)}
-    assert all(measured[n].interval is None for n in measured if n != "stream rate")
+    assert all(measured[n].interval is None for n in measured if n != "stream rate P5")
 
 
 def test_a_clone_is_so_much_nearer_than_the_nearest_stock_voice() -> None:
-    lines = [replace(LINE, similarity=0.6), replace(LINE, similarity=0.8)]
+    lines = [replace(LINE, similarity=0.6), replace(LINE, text="No.", similarity=0.8)]
     over = measure(lines, figures(similarity=0.7), Figure(0.2), is_random=False)
     found = over["similarity over stock"]
     assert found.figure.value == pytest.approx(0.5)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -25,16 +26,25 @@ class Lively(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
+@contextmanager
+def lively() -> Iterator[str]:
+    """Its URL."""
     server = HTTPServer(("127.0.0.1", 0), Lively)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     Lively.asked.clear()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with lively() as there:
+        yield there
 
 
 def test_a_round_trip_is_measured_on_one_connection(url: str) -> None:

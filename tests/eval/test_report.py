@@ -27,7 +27,8 @@ from orpheus_clone.models import BaseModel
 from tests.eval.test_evaluate import NOBODY
 from tests.eval.voices import PROMPTS, Studio, settings, with_reference
 
-GATES = len(RULES)
+GATES = len(RULES) + 1
+"""The last is how many utterances there are."""
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_the_page_begins_with_what_failed_and_says_what_to_do(
     page = page_of(run)
     shown = re.findall(r'<td class="(failed|not measurable|passed)">(?:failed|not|passed)', page)
     assert shown == ["failed", *(GATES - 1) * ["not measurable"]]
-    assert f"1 of {GATES} gates failed: stream rate." in page
+    assert f"1 of {GATES} gates failed: stream rate P5." in page
     assert page.index(evaluation.gates[0].advice) < page.index('scope="row"')
     assert all(f'<th scope="row">{gate.name}</th>' in page for gate in evaluation.gates)
     assert evaluation.measured_on in page
@@ -136,7 +137,7 @@ class _Balanced(HTMLParser):
 def everything(evaluation: Evaluation) -> Evaluation:
     """With every part of the page that an evaluation may have."""
     rows = compare(evaluation.lines, evaluation.lines)
-    other = Comparison("runs/other", "other<b>", "H100", False, rows)
+    other = Comparison("runs/other", "other<b>", "H100", ["speed is of two machines"], rows)
     heldout = [replace(evaluation.lines[0], text="<i>me</i>", heard="no & yes", word_edits=1)]
     return replace(
         evaluation,
@@ -163,7 +164,7 @@ def test_every_part_of_the_page_is_whole_and_escaped(evaluation: Evaluation) -> 
     assert "&lt;i&gt;me" in page
     assert "<i>" not in page
     assert "Against other&lt;b&gt;" in page
-    assert "so speed is of two machines" in page
+    assert "measured on H100; speed is of two machines." in page
     assert "An hour of audio costs 0.25 USD, at 2 USD an hour" in page
     assert "8 streams at a time are in real time" in page
     assert "12.5 ms for a round trip" in page
@@ -173,6 +174,14 @@ def test_every_part_of_the_page_is_whole_and_escaped(evaluation: Evaluation) -> 
     assert "noise: no word" in page
 
 
+async def test_the_page_says_which_limit_was_loosened(
+    run: RunDir, base: BaseModel, tmp_path: Path
+) -> None:
+    asked = settings(tmp_path, "eval.gates.tail_silence_p50_ms=700.0")
+    await Studio(run, replace(base, is_random=False), NOBODY, asked).evaluate()
+    assert "the recipe asks for less than the default, 300" in page_of(run)
+
+
 async def test_a_failed_gate_comes_before_one_that_passed(
     run: RunDir, codec: Codec, base: BaseModel, tmp_path: Path
 ) -> None:
@@ -180,9 +189,9 @@ async def test_a_failed_gate_comes_before_one_that_passed(
     asked = settings(tmp_path, *wanted, "eval.speed_target=cpu")
     trained = replace(base, is_random=False)
     judged = await Studio(run, trained, NOBODY, asked).evaluate()
-    assert (judged.gates[0].name, judged.gates[0].status) == ("stream rate", "passed")
+    assert (judged.gates[0].name, judged.gates[0].status) == ("stream rate P5", "passed")
     page = page_of(run)
-    assert page.index('"row">stop rate</th>') < page.index('"row">stream rate</th>')
+    assert page.index('"row">stop rate</th>') < page.index('"row">stream rate P5</th>')
     assert "random stand-in" not in page
 
 
@@ -213,10 +222,25 @@ async def test_a_run_is_compared_with_another_in_its_report(
 ) -> None:
     other = with_reference(studio.run, tmp_path / "other")
     comparison = report.compare_with(studio.run, other)
-    assert (comparison.other, comparison.is_same_machine) == (str(other.root), True)
+    assert (comparison.other, comparison.notes) == (str(other.root), [])
     assert strict(studio.run.report)["against"]["rows"][0]["pairs"] == len(PROMPTS)
     assert f"the other is {other.root}" in page_of(studio.run)
     assert report.read(studio.run).lines == evaluation.lines
+
+
+def test_a_comparison_says_where_other_judges_listened_and_on_what(
+    studio: Studio, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    other = with_reference(studio.run, tmp_path / "other")
+    theirs = strict(other.report) | {"measured_on": "H100"}
+    theirs["judges"] |= {"asr": "whisper", "mos": "dnsmos"}
+    disk.write_json(other.report, theirs)
+    notes = report.compare_with(studio.run, other).notes
+    assert notes == [
+        "speed is of two machines",
+        "other judges listened (judges.asr, judges.mos)",
+    ]
+    assert all(note in page_of(studio.run) for note in notes)
 
 
 def test_a_run_that_was_not_evaluated_is_not_compared_with(
@@ -229,6 +253,7 @@ def test_a_run_that_was_not_evaluated_is_not_compared_with(
     disk.write_json(run.report, changed)
     with pytest.raises(ArtifactError, match=r"another version \(points: .* orpheus-clone eval"):
         report.read(run)
+    assert report.read_key(run) is None, "so that eval speaks anew, as the message says"
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"key": '])

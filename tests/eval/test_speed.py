@@ -8,7 +8,7 @@ import pytest
 from orpheus_clone.bundle import Adapter
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.base import Delta, Engine, Request
-from orpheus_clone.errors import EngineDead
+from orpheus_clone.errors import EngineDead, MachineError
 from orpheus_clone.eval.prompts import prompt_set
 from orpheus_clone.eval.speed import Utterance, speak_all
 from orpheus_clone.models import BaseModel
@@ -132,6 +132,20 @@ async def test_where_all_was_kept_the_engine_is_not_asked(codec: Codec, base: Ba
     kept = dict(enumerate(first))
     assert await speak_all(speaker, [ADA], ["One."], concurrency=4, kept=kept) == first
     assert not engine.requests
+
+
+async def test_a_disk_that_is_full_ends_it_before_all_is_spoken(
+    codec: Codec, base: BaseModel
+) -> None:
+    engine, prompts = SteadyEngine(), prompt_set(200)
+
+    def keep(_place: int, _utterance: Utterance) -> None:
+        raise MachineError("no space left")
+
+    with pytest.raises(MachineError, match="no space left"):
+        await speak_all(Speaker(engine, codec, base), [ADA], prompts, concurrency=2, keep=keep)
+    assert len(engine.requests) < 20
+    assert engine.open == 0
 
 
 async def test_streams_take_the_voices_in_turn(
