@@ -1,5 +1,6 @@
 """What a node does with what another asks of it, as it stands on the socket between them."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -34,8 +35,9 @@ async def ask(socket: ClientConnection, *messages: dict[str, Any]) -> None:
 
 async def told(socket: ClientConnection) -> dict[str, Any]:
     """The next answer that is no sound."""
-    while isinstance(message := await socket.recv(), bytes):
-        pass
+    async with asyncio.timeout(10):
+        while isinstance(message := await socket.recv(), bytes):
+            pass
     answer: dict[str, Any] = json.loads(message)
     return answer
 
@@ -43,8 +45,9 @@ async def told(socket: ClientConnection) -> dict[str, Any]:
 async def closed(socket: ClientConnection) -> tuple[int, str]:
     """The code and the reason that the node closes the socket with."""
     with pytest.raises(ConnectionClosed) as error:
-        while True:
-            await socket.recv()
+        async with asyncio.timeout(10):
+            while True:
+                await socket.recv()
     assert error.value.rcvd is not None
     return error.value.rcvd.code, error.value.rcvd.reason
 
