@@ -48,12 +48,15 @@ def save(folder: Path, step: int, identity: str, training: Training) -> None:
         shutil.rmtree(old)
 
 
-def resume(folder: Path, identity: str, training: Training) -> int:
-    """Load the newest checkpoint of this identity; returns its step, 0 if there is none."""
+def resume(folder: Path, identity: str, training: Training, steps: int) -> int:
+    """Load the newest checkpoint of this identity that is not beyond `steps`; returns its step.
+
+    0 if there is none.
+    """
     import torch
     from peft import set_peft_model_state_dict
 
-    mine = [path for path in _all(folder) if _identity(path) == identity]
+    mine = [p for p in _all(folder) if _step(p) <= steps and _identity(p) == identity]
     if not mine:
         return 0
     newest = mine[-1]
@@ -66,7 +69,7 @@ def resume(folder: Path, identity: str, training: Training) -> int:
     set_peft_model_state_dict(training.model, state["adapter"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
-    return int(newest.name.removeprefix("step-"))
+    return _step(newest)
 
 
 def forget_others(folder: Path, identity: str) -> None:
@@ -78,6 +81,10 @@ def forget_others(folder: Path, identity: str) -> None:
 
 def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _all(folder: Path) -> list[Path]:

@@ -7,7 +7,8 @@
     RUN/epochs.json, RUN/train.html     the table, see report.py
 
 Everything is read back from these files. So a run that was killed while an epoch spoke lets that
-epoch speak again, and no other; and other limits only choose anew.
+epoch speak again, and no other; other prompts or judges let every epoch that is kept speak again;
+and other limits only choose anew.
 """
 
 import asyncio
@@ -74,12 +75,15 @@ class Epochs:
         self._notes = self._jury.notes if self._jury else (_why_unheard(base),)
 
     def end(self, number: int, step: int) -> bool:
-        """Keep and hear epoch `number`, which ended with `step`; whether training should stop."""
-        folder = self._folder(number)
-        if not (folder / bundle.WEIGHTS_FILE).is_file():
-            save_adapter(self._model, folder, self._base.name)
-        if self._jury and heard.read(folder, self._key) is None:
-            self._hear(number, self._jury)
+        """Keep and hear epoch `number`, which ended with `step`; whether training should stop.
+
+        Those before it are heard too, where they were not by these judges and prompts.
+        """
+        if not self._is_kept(number):
+            save_adapter(self._model, self._folder(number), self._base.name)
+        for n in filter(self._is_kept, range(1, number + 1)):
+            if self._jury and self._heard(n) is None:
+                self._hear(n, self._jury)
         epochs = self._read(number, step)
         self._report(epochs)
         return is_over(epochs, self._settings)
@@ -88,12 +92,13 @@ class Epochs:
         """Choose among the epochs of a run of so many steps; the chosen becomes RUN/adapter."""
         epochs = self._read(steps // per_epoch, steps)
         choice = self._report(epochs)
+        chosen = next(epoch for epoch in epochs if epoch.number == choice.epoch)
         folder = self._folder(choice.epoch)
         with disk.atomic_dir(self._out.adapter) as temporary:
             for name in (bundle.WEIGHTS_FILE, bundle.CONFIG_FILE):
                 shutil.copyfile(folder / name, temporary / name)
         digest = disk.sha256_file(self._out.adapter / bundle.WEIGHTS_FILE)
-        return Released(epochs[choice.epoch - 1], digest)
+        return Released(chosen, digest)
 
     def _hear(self, number: int, jury: Jury) -> None:
         folder, prompts = self._folder(number), self._prompts
@@ -112,12 +117,12 @@ class Epochs:
         heard.write(folder, self._key, add_up(hearings, listener), spoken, hearings)
 
     def _read(self, number: int, step: int) -> list[Epoch]:
-        """Epochs 1 to `number`, which ended with `step`."""
+        """Those kept of epochs 1 to `number`, which ended with `step`."""
         per_epoch = step // number
         lines = self._out.metrics.read_text(encoding="utf-8").splitlines()
         steps = [json.loads(line) for line in lines[:step]]
         epochs = []
-        for n in range(1, number + 1):
+        for n in filter(self._is_kept, range(1, number + 1)):
             mine = steps[(n - 1) * per_epoch : n * per_epoch]
             found = self._heard(n)
             epoch = Epoch(
@@ -141,6 +146,9 @@ class Epochs:
 
     def _heard(self, number: int) -> Heard | None:
         return heard.read(self._folder(number), self._key) if self._key else None
+
+    def _is_kept(self, number: int) -> bool:
+        return (self._folder(number) / bundle.WEIGHTS_FILE).is_file()
 
     def _folder(self, number: int) -> Path:
         return self._out.epochs / f"epoch-{number}"

@@ -32,7 +32,7 @@ from orpheus_clone.train.checkpoint import Training
 from orpheus_clone.train.dataset import batches, loss_tokens
 from orpheus_clone.train.interrupt import Asked
 from orpheus_clone.train.loss import AudioLoss
-from orpheus_clone.train.metrics import Log, Step
+from orpheus_clone.train.metrics import Log, Step, steps_told
 from orpheus_clone.train.optimizer import make_optimizer
 from orpheus_clone.train.pack import pack, plan, shares
 
@@ -91,7 +91,9 @@ class Loop:
         at_epoch_end: EpochEnd = never,
     ) -> int:
         """Train from the last checkpoint of this identity to the end; returns the steps in all."""
-        start = checkpoint.resume(out.checkpoints, identity, self.training)
+        # Steps of which the metrics do not tell, as after a power cut, are taken again.
+        told = steps_told(out.metrics)
+        start = checkpoint.resume(out.checkpoints, identity, self.training, told)
         with contextlib.ExitStack() as open_files, interrupt.noticed() as asked:
             log = self.is_main and open_files.enter_context(contextlib.closing(Log(out, start)))
             ends = start > 0 and self._ends(start, asked, at_epoch_end)

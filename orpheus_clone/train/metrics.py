@@ -28,10 +28,23 @@ class Step:
     """At the end of an epoch."""
 
 
+def steps_told(metrics: Path) -> int:
+    """Of how many steps, from the first, the lines tell; one that was cut off tells of none."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    for told, line in enumerate(lines):
+        try:
+            if json.loads(line)["step"] != told + 1:
+                return told
+        except (json.JSONDecodeError, KeyError, TypeError):  # being written as the power went
+            return told
+    return len(lines)
+
+
 class Log:
     """The files of a run's metrics; what they say of steps after `start` is forgotten."""
 
     def __init__(self, out: RunDir, start: int) -> None:
+        """Of a run that goes on after `start`, of which they tell; see `steps_told`."""
         _keep_lines(out.metrics, start)
         out.metrics.parent.mkdir(parents=True, exist_ok=True)
         self._events = EventLog(out.tensorboard, start)
@@ -54,9 +67,5 @@ def _keep_lines(metrics: Path, steps: int) -> None:
     """Forget metrics of steps that will be taken again."""
     if not metrics.is_file():
         return
-    kept = []
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # the line being written at a kill
-            if json.loads(line)["step"] <= steps:
-                kept.append(line + "\n")
-    disk.write_text(metrics, "".join(kept))
+    lines = metrics.read_text(encoding="utf-8").splitlines()
+    disk.write_text(metrics, "".join(f"{line}\n" for line in lines[:steps]))

@@ -3,7 +3,7 @@
 Killed anywhere, it goes on from the last checkpoint; finished, it does nothing.
 """
 
-from orpheus_clone import disk, gpu, layout
+from orpheus_clone import bundle, disk, gpu, layout
 from orpheus_clone import recipe as recipes
 from orpheus_clone.engine.base import hardware_name
 from orpheus_clone.errors import ArtifactError, RecipeError
@@ -20,13 +20,21 @@ from orpheus_clone.train.plot import plot_loss
 
 
 def is_done(data: PreparedDir, out: RunDir, recipe: Recipe, base: BaseModel) -> bool:
-    """Whether `out` holds the finished run of just these settings, data and base."""
+    """Whether `out` holds the finished run of just these settings, data and base, whole."""
     try:
         stamp = out.stamp()
-    except ArtifactError:  # none, or another version's: train again
+        reference.read(out)
+    except ArtifactError:  # none, or damaged, or another version's: train again
+        return False
+    if not _has_adapter(out, stamp.adapter_digest) or not out.epochs_table.is_file():
         return False
     made_of = (stamp.recipe_digest, stamp.data_digest, stamp.base_digest)
     return made_of == (_recipe_digest(recipe, base), data.stamp().data_digest, base.digest)
+
+
+def _has_adapter(out: RunDir, digest: str) -> bool:
+    weights, config = (out.adapter / name for name in (bundle.WEIGHTS_FILE, bundle.CONFIG_FILE))
+    return config.is_file() and weights.is_file() and disk.sha256_file(weights) == digest
 
 
 def train(

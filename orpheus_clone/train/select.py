@@ -7,7 +7,8 @@
 The lowest loss is often a broken voice: on record it belonged to an epoch with 18.6 s of silence
 after the words. So limits come first, and the loss decides only between equals. A difference
 counts as one if it exceeds what another seed would make: see `WER_NOISE`, `SIMILARITY_NOISE`.
-What no judge could measure is equal for all epochs; then the loss decides.
+What no judge could measure is equal for all epochs; then the loss decides. An epoch that did not
+speak is only chosen where none did.
 """
 
 from collections.abc import Sequence
@@ -96,7 +97,8 @@ def violations(figures: Figures | None, settings: Selection) -> dict[str, float]
 
 
 def choose(epochs: Sequence[Epoch], settings: Selection) -> Choice:
-    """The epoch that becomes the voice, of at least one."""
+    """The epoch that becomes the voice, of at least one; of those that were heard, if any was."""
+    epochs = [epoch for epoch in epochs if epoch.figures is not None] or epochs
     faults = {epoch.number: violations(epoch.figures, settings) for epoch in epochs}
     passing = [epoch for epoch in epochs if not faults[epoch.number]]
     if not passing:

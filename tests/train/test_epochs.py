@@ -258,6 +258,23 @@ def test_other_limits_choose_anew_and_nobody_learns_or_speaks(
     assert all("stop_rate" not in row["misses"] for row in rows)
 
 
+def test_another_sampling_lets_every_epoch_that_is_kept_speak_again(
+    plain: RunDir, prepared: PreparedDir, talkative: BaseModel, tmp_path: Path
+) -> None:
+    out = RunDir(Path(copytree(plain.root, tmp_path / "jack")))
+    rmtree(out.epochs / "epoch-2")
+    steps: list[Step] = []
+    lines: list[str] = []
+    shorter = small(0.1)
+    train(prepared, out, recipe=shorter, base=talkative, report=steps.append, say=lines.append)
+    assert steps == []
+    assert spoke(lines) == ["epoch 1 is heard", "epoch 3 is heard"]
+    _, rows = report.read_rows(out)
+    assert [(row["epoch"], row["stop_rate"]) for row in rows] == [(1, 0.0), (3, 0.0)]
+    assert [row["step"] for row in rows] == [2, 6]
+    assert out.stamp().epoch in (1, 3)
+
+
 def test_training_ends_when_no_epoch_sounds_better(
     prepared: PreparedDir, talkative: BaseModel, tmp_path: Path
 ) -> None:

@@ -100,6 +100,54 @@ def test_a_run_directory_describes_itself(
     ]
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "reference",
+        "reference/001.flac",
+        "adapter",
+        "adapter/adapter_config.json",
+        "epochs.json",
+    ],
+)
+def test_a_finished_run_that_lost_something_is_made_whole_by_train(
+    finished: RunDir, prepared: PreparedDir, base: BaseModel, lost: str
+) -> None:
+    assert is_done(prepared, finished, SMALL_RECIPE, base)
+    path = finished.root / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    seen: list[Step] = []
+    before = finished.stamp()
+    assert not is_done(prepared, finished, SMALL_RECIPE, base)
+    train(prepared, finished, recipe=SMALL_RECIPE, base=base, report=seen.append)
+    assert (path.exists(), seen) == (True, [])
+    assert finished.stamp() == before
+    assert is_done(prepared, finished, SMALL_RECIPE, base)
+
+
+def test_weights_that_are_not_those_of_the_run_are_replaced(
+    finished: RunDir, prepared: PreparedDir, base: BaseModel
+) -> None:
+    weights = finished.adapter / "adapter_model.safetensors"
+    weights.write_bytes(b"damaged")
+    train(prepared, finished, recipe=SMALL_RECIPE, base=base)
+    assert disk.sha256_file(weights) == finished.stamp().adapter_digest
+
+
+@pytest.mark.parametrize("kept", ["", '{"step": 6, "lo'], ids=["nothing", "half a line"])
+def test_steps_of_which_the_metrics_lost_the_line_are_taken_again(
+    small_run: SmallRun, finished: RunDir, prepared: PreparedDir, base: BaseModel, kept: str
+) -> None:
+    finished.stamp_file.unlink()
+    lines = finished.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+    finished.metrics.write_text("".join(lines[:-1]) + kept, encoding="utf-8")
+    seen: list[Step] = []
+    stamp = train(prepared, finished, recipe=SMALL_RECIPE, base=base, report=seen.append)
+    assert [step.step for step in seen] == [5, 6]
+    assert losses(finished) == [step.loss for step in small_run.steps]
+    assert stamp.adapter_digest == small_run.dir.stamp().adapter_digest
+
+
 def test_the_adapter_is_bf16_safetensors_of_14_tensors_a_layer(small_run: SmallRun) -> None:
     adapter = small_run.dir.adapter
     weights = load_file(adapter / "adapter_model.safetensors")

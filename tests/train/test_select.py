@@ -124,6 +124,14 @@ def test_what_was_not_heard_is_chosen_by_its_loss_and_it_is_said() -> None:
     assert choice.note == "chosen by its held-out loss alone: no epoch was heard"
 
 
+def test_what_was_not_heard_is_never_chosen_beside_what_was() -> None:
+    broken = figures(tail_p95_ms=18_600.0)
+    choice = choose(epochs((3.0, None), (4.2, broken)), SETTINGS)
+    assert choice.epoch == 2
+    assert choice.note == "no epoch is within all limits; this one misses tail_p95_ms"
+    assert chosen((3.0, None), (4.2, figures())) == 2
+
+
 def test_the_note_says_when_another_sounded_better_than_the_lowest_loss() -> None:
     choice = choose(epochs((4.0, figures(wer=0.2)), (4.2, figures())), SETTINGS)
     assert choice.note == "epoch 1 has the lowest held-out loss, but this one sounds better"
