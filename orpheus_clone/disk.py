@@ -111,6 +111,9 @@ def _sync(path: Path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
+    except OSError:
+        if not path.is_dir():  # of directories, some shared file systems cannot
+            raise
     finally:
         os.close(opened)
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import resource
@@ -176,6 +177,24 @@ def test_a_directory_is_on_the_disk_before_it_has_its_name(
     assert sorted(synced) == sorted(
         [("deep", False), ("weights", False), (temporary.name, False), (tmp_path.name, True)]
     )
+
+
+def test_a_shared_disk_that_cannot_sync_names_is_taken_and_one_that_cannot_sync_content_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(opened: int) -> None:
+        if failing(Path(f"/proc/self/fd/{opened}").resolve()):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    failing: Callable[[Path], bool] = Path.is_dir
+    with disk.atomic_dir(tmp_path / "adapter") as temporary:
+        (temporary / "weights").touch()
+    assert names_in(tmp_path / "adapter") == ["weights"]
+    failing = Path.is_file
+    with pytest.raises(MachineError), disk.atomic_dir(tmp_path / "adapter") as temporary:
+        (temporary / "others").touch()
+    assert names_in(tmp_path / "adapter") == ["weights"]
 
 
 def test_a_full_disk_says_so_and_leaves_the_old_content(
