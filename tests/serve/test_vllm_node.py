@@ -44,8 +44,9 @@ def test_when_the_engine_is_killed_who_is_heard_is_told_and_the_node_ends_for_a_
             eventually(lambda: node.get("/readyz").status_code == 503, 10, "it is not ready")
             assert "restart this node" in node.get("/livez").json()["error"]["message"]
             answer = node.speak("Hello.", "ada")
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-            assert answer.json()["error"]["type"] in ("EngineDead", "NodeError")
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+            # Busy, if it is about to stop by now.
+            assert answer.json()["error"]["type"] in ("EngineDead", "NodeError", "Busy")
         assert node.process.wait(20) == 6
         assert "the node with it; start it again" in node.log.read_text(encoding="utf-8")
         all_end(processes, 10)
