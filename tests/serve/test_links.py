@@ -57,6 +57,12 @@ async def test_the_next_session_goes_over_the_socket_of_the_last(nodes: Nodes) -
     assert nodes["b"].network.connections == 1
 
 
+async def test_one_over_which_a_session_was_refused_waits_for_the_next(nodes: Nodes) -> None:
+    nodes["b"].engine.lives = False
+    await speaking(nodes, 1)
+    assert {link.node.id for link in idle(nodes)} == {"b", "c"}
+
+
 async def test_no_more_wait_than_may_and_not_for_ever(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
