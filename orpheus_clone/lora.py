@@ -31,7 +31,7 @@ MAX_SCALE = 32
 
 Within both, the worst that an adapter can do to the 3B stays a number in bfloat16, which ends at
 3e38: of a normed input of 2e3, gate and up make 2e11, their product is 4e22, and down makes 1e31.
-What is no number stays in the engine's KV cache, where it spoils what other sessions say.
+What is no number stays in vLLM after the session, and spoils what the next one says.
 """
 MAX_HEADER = 2**20
 """Bytes; the 3B's 392 tensors take 56 KiB."""
