@@ -1,21 +1,21 @@
 """Is the epoch that was chosen by ear better than the one with the lowest loss?
 
-    python recipes/allison/choose.py SOURCE OUT --base BASE [--clips 30] [--epochs 12] [--cut 0.25]
+    python recipes/nano/choose.py CORPUS OUT --base BASE [--clips 30] [--epochs 12] [--cut 0.25]
 
-A run that is made to go wrong: many epochs on few clips of Allison Smith, a quarter of which have
-lost the end of their speech while their text kept it, so that the voice learns to stop early. The
-held-out clips are cut alike, so the held-out loss does not mind. train keeps every epoch and
-chooses one; then that one and the one with the lowest held-out loss speak 24 prompts that train
-does not use, and are heard by judges that train does not use:
+A run that is made to go wrong: many epochs on few clips of a prepared CORPUS, a quarter of which
+have lost the end of their speech while their text kept it. The held-out clips are cut alike, so
+the held-out loss does not mind. train keeps every epoch and chooses one; then that one and the one
+with the lowest held-out loss speak 24 prompts that train does not use, and are heard by judges
+that train does not use:
 
-    words    moonshine tiny (audit.py): word error rate over all prompts
-    voice    ERes2Net (../nano/judges.py): mean cosine to 30 recordings that were not learnt
+    words    moonshine tiny (../allison/audit.py): word error rate over all prompts
+    voice    ERes2Net (judges.py): mean cosine to 30 clips of CORPUS that were not learnt
 
 The last line is JSON. `differ` says whether the two are different epochs; only then does `better`
 name the one with fewer words wrong, or, within a point of that, the nearer voice.
 
-Limits: BASE must have learnt to speak; of a random one no epoch is heard. One run is one case, not
-a proof. The adapters are of a voice that gave no consent to be cloned: they stay in OUT.
+Limits: BASE must have learnt to speak, and the voice of CORPUS must be one that it can learn; of
+others no epoch says words. spoken.py makes one for nano. One run is one case, not a proof.
 """
 
 import argparse
@@ -24,48 +24,43 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-import audit
-import fetch
+import datasets
+import judges
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orpheus_clone import audio, disk, models, recipe, silence
+from orpheus_clone import audio, disk, layout, manifest, models, recipe, silence
 from orpheus_clone.audio import Waveform
 from orpheus_clone.bundle import WEIGHTS_FILE, Adapter, bundle_name
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.engine.hf import HfEngine
 from orpheus_clone.errors import NoSpeechError
 from orpheus_clone.layout import PreparedDir, RunDir
+from orpheus_clone.manifest import Clip
 from orpheus_clone.models import BaseModel
-from orpheus_clone.prepare.order import Order
-from orpheus_clone.prepare.run import prepare
+from orpheus_clone.prepare import corpus
+from orpheus_clone.prepare.encode import Encoded
 from orpheus_clone.recipe import Recipe, Selection
 from orpheus_clone.speech import Speaker, Voice
-from orpheus_clone.tokens import SAMPLE_RATE
+from orpheus_clone.tokens import FRAME, FRAME_SAMPLES, SAMPLE_RATE, Codes
 from orpheus_clone.train import report
 from orpheus_clone.train.run import train
 
-sys.path.append(str(Path(__file__).parents[1] / "nano"))
-import judges
+sys.path.append(str(Path(__file__).parents[1] / "allison"))
+import audit
 
-VOICE = "allison"
-DRAWN_S = (1.5, 12.0)
+HELDOUT = 5
+"""One clip in so many is held out."""
+REFERENCES = 30
 CUT = 0.35
-"""Share of its speech that a cut clip has lost, from the end."""
+"""Share of its frames that a cut clip has lost, from the end."""
 EQUAL_WORDS = 0.01
 PROMPTS = 24
-UNCHECKED = [
-    "prepare.limits.cer_max=null",
-    "prepare.limits.unspoken_words_max=null",
-    "prepare.heldout_fraction=0.2",
-    "train.selection.patience=null",
-]
-"""prepare would find the clips that were cut."""
 
 
 @dataclass(frozen=True)
@@ -78,63 +73,80 @@ class Verdict:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw, cut, prepare, train, speak, judge; the last line is JSON."""
+    """Draw, cut, train, speak, judge; the last line is JSON."""
     args = _parser().parse_args(argv)
     base = models.locate(args.base)
     if base.is_random:
         raise SystemExit(f"{args.base} is random and cannot speak; name a base that learnt to")
-    drawn = draw(args.source, args.clips, args.seed)
-    write(args.source, drawn, args.out / "recordings", args.cut, args.seed)
-    settings = recipe.load(args.recipe, [*UNCHECKED, f"train.epochs={args.epochs}", *args.set])
-    run = trained(args.out, base, settings)
+    settings = recipe.load(
+        args.recipe,
+        ["train.selection.patience=null", f"train.epochs={args.epochs}", *args.set],
+    )
+    source, data, run = (
+        PreparedDir(args.corpus),
+        PreparedDir(args.out / "data"),
+        RunDir(args.out / "run"),
+    )
+    others = draw(source, data, args.clips, args.cut, args.seed)
+    train(data, run, recipe=settings, base=base, say=lambda line: print(line, file=sys.stderr))
     note, rows = report.read_rows(run)
     chosen = next(row["epoch"] for row in rows if row["chosen"])
     lowest = min(rows, key=lambda row: row["heldout_loss"])["epoch"]
-    voice = audit.allison(args.source, args.seed, set(drawn))
+    voice = voice_of(source, others[:REFERENCES])
     verdicts = {e: judge(run, base, settings, e, voice) for e in {lowest, chosen}}
     pair = verdicts[lowest], verdicts[chosen]
     print(f"{note}\n{listing(rows, *pair)}\n")
-    print(json.dumps({"constructed": "allison", "seed": args.seed} | summary(*pair)))
+    print(json.dumps({"constructed": source.stamp().voice, "seed": args.seed} | summary(*pair)))
     return 0
 
 
-def draw(source: Path, clips: int, seed: int) -> list[str]:
-    """Names of so many recordings of a length that teaches."""
-    names = sorted(path.stem for path in (source / "audio").glob("*.flac"))
-    if not names:
-        raise SystemExit(f"{source}: run recipes/allison/fetch.py {source} first")
-    shuffled = random.Random(seed).sample(names, len(names))
-    fitting = (name for name in shuffled if _is_drawn(fetch.audio_path(source, name)))
-    return [name for name, _ in zip(fitting, range(clips), strict=False)]
+def draw(source: PreparedDir, out: PreparedDir, count: int, cut: float, seed: int) -> list[Clip]:
+    """Write `count` clips of the corpus, a share `cut` of them cut short; the others."""
+    clips, codes = manifest.read_clips(source.clips), codes_of(source)
+    random.Random(seed).shuffle(clips)
+    drawn = [
+        shortened(clip) if is_short else clip
+        for clip, is_short in zip(clips[:count], _spread(count, cut), strict=True)
+    ]
+    split: dict[bool, manifest.Split] = {True: "heldout", False: "train"}
+    drawn = [replace(clip, split=split[n % HELDOUT == 0]) for n, clip in enumerate(drawn)]
+    for clip in drawn:
+        samples = audio.read(source.audio / f"{clip.key}.flac")
+        audio.write(out.audio / f"{clip.key}.flac", samples[: clip.frames * FRAME_SAMPLES])
+    encoded = [Encoded(codes[clip.id][: clip.frames], 0, 0, 0.0, 0.0) for clip in drawn]
+    corpus.write_dataset(out, drawn, encoded)
+    manifest.write_clips(out.clips, drawn)
+    digest = disk.sha256_json([source.stamp().data_digest, count, cut, seed])
+    layout.write_stamp(out.stamp_file, replace(source.stamp(), clips=count, data_digest=digest))
+    return clips[count:]
 
 
-def write(source: Path, names: Sequence[str], out: Path, cut: float, seed: int) -> None:
-    """The corpus as a customer would send it: a share `cut` of the recordings lacks its end."""
-    spoken = fetch.parse_transcripts(
-        (source / "transcripts.txt").read_text(encoding="utf-8"), "transcripts.txt"
+def codes_of(corpus: PreparedDir) -> dict[str, Codes]:
+    """Of each clip, by its id, shape (frames, 7)."""
+    rows = datasets.concatenate_datasets(
+        list(datasets.load_from_disk(str(corpus.dataset)).values())
     )
-    shortened = set(random.Random(seed).sample(sorted(names), round(cut * len(names))))
-    with disk.atomic_dir(out) as folder:
-        for name in names:
-            samples = audio.read(fetch.audio_path(source, name))
-            audio.write(folder / f"{name}.flac", cut_end(samples) if name in shortened else samples)
-        lines = "".join(f"{name}|{spoken[name]}\n" for name in names)
-        (folder / "metadata.csv").write_text(lines, encoding="utf-8")
+    return {row["id"]: np.array(row["codes"], np.int64).reshape(-1, FRAME) for row in rows}
 
 
-def cut_end(samples: Waveform) -> Waveform:
-    """Without the last `CUT` of the speech and what follows it."""
-    span = silence.speech_span(samples, SAMPLE_RATE)
-    end_ms = span.offset_ms - CUT * (span.offset_ms - span.onset_ms)
-    return samples[: round(end_ms * SAMPLE_RATE / 1000)]
+def voice_of(corpus: PreparedDir, clips: Sequence[Clip]) -> NDArray[np.float32]:
+    """The unit vector of the voice in these clips."""
+    found = [judges.speaker(audio.read(corpus.audio / f"{clip.key}.flac")) for clip in clips]
+    mean = np.mean(found, axis=0)
+    return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
-def trained(out: Path, base: BaseModel, settings: Recipe) -> RunDir:
-    """Prepare and train, or go on from what is there."""
-    data, run = PreparedDir(out / "data"), RunDir(out / "run")
-    prepare(Order([str(out / "recordings")], VOICE, base, recipe=settings), data)
-    train(data, run, recipe=settings, base=base, say=lambda line: print(line, file=sys.stderr))
-    return run
+def _spread(count: int, share: float) -> list[bool]:
+    """Which of `count` are cut: evenly, so that of those held out as many are."""
+    groups = (n // HELDOUT for n in range(count))
+    return [int((group + 1) * share) > int(group * share) for group in groups]
+
+
+def shortened(clip: Clip) -> Clip:
+    """Without the last `CUT` of it."""
+    frames = round((1 - CUT) * clip.frames)
+    seconds = frames * FRAME_SAMPLES / SAMPLE_RATE
+    return replace(clip, frames=frames, seconds=seconds, end_s=clip.start_s + seconds)
 
 
 def judge(
@@ -142,7 +154,7 @@ def judge(
 ) -> Verdict:
     """An epoch's adapter, spoken through and heard."""
     texts = prompts(base)
-    spoken = asyncio.run(speak(run.epochs / f"epoch-{epoch}", base, settings, texts))
+    spoken = asyncio.run(speak(run, epoch, base, settings, texts))
     heard = [audit.words(samples) if len(samples) else "" for samples in spoken]
     likeness = [float(judges.speaker(samples) @ voice) for samples in spoken if _speaks(samples)]
     return Verdict(
@@ -153,11 +165,12 @@ def judge(
 
 
 async def speak(
-    epoch: Path, base: BaseModel, settings: Recipe, texts: Sequence[str]
+    run: RunDir, epoch: int, base: BaseModel, settings: Recipe, texts: Sequence[str]
 ) -> list[Waveform]:
-    """Every text through the adapter in this folder."""
-    digest = disk.sha256_file(epoch / WEIGHTS_FILE)
-    voice = Voice(VOICE, Adapter(bundle_name(VOICE, digest), epoch, digest), settings.sampling)
+    """Every text through that epoch's adapter."""
+    name, folder = run.stamp().voice, run.epochs / f"epoch-{epoch}"
+    digest = disk.sha256_file(folder / WEIGHTS_FILE)
+    voice = Voice(name, Adapter(bundle_name(name, digest), folder, digest), settings.sampling)
     torch.manual_seed(0)  # the codec's noise
     engine = HfEngine(base)
     speaker = Speaker(engine, Codec(base.codec_path), base, is_exact=True)
@@ -218,11 +231,6 @@ def _shown(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _is_drawn(path: Path) -> bool:
-    samples = audio.read(path)
-    return DRAWN_S[0] <= len(samples) / SAMPLE_RATE <= DRAWN_S[1] and _speaks(samples)
-
-
 def _speaks(samples: Waveform) -> bool:
     try:
         silence.speech_span(samples, SAMPLE_RATE)
@@ -233,7 +241,7 @@ def _speaks(samples: Waveform) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Chosen by ear against chosen by loss.")
-    parser.add_argument("source", type=Path, help="what fetch.py wrote")
+    parser.add_argument("corpus", type=Path, help="what `orpheus-clone prepare` wrote")
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", required=True, help="a base that speaks: a name or a directory")
     parser.add_argument("--recipe", type=Path, help="recipes/nano/clone.yaml for nano")
