@@ -13,6 +13,9 @@ those that nano was taught, not encoded anew: they would be new to it.
 import argparse
 import itertools
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +25,11 @@ import tokenise
 from orpheus_clone import audio, disk, layout, manifest, models
 from orpheus_clone.codec.snac import Codec
 from orpheus_clone.layout import PreparedDir, PreparedStamp
-from orpheus_clone.manifest import Clip
+from orpheus_clone.manifest import Clip, Split
 from orpheus_clone.models import BaseModel
 from orpheus_clone.prepare import corpus
 from orpheus_clone.prepare.encode import Encoded
-from orpheus_clone.tokens import SAMPLE_RATE, Codes
+from orpheus_clone.tokens import FRAME_SAMPLES, SAMPLE_RATE, Codes
 
 UNITS = Path(__file__).with_name("units.npz")
 FORM = (
@@ -46,7 +49,25 @@ def main() -> None:
     parser.add_argument("--voice", default="ada")
     parser.add_argument("--clips", type=int, default=60)
     args = parser.parse_args()
-    write(PreparedDir(args.out), models.locate("nano"), args.voice, args.clips)
+    write(PreparedDir(args.out), models.locate("nano"), args.voice, said(args.voice, args.clips))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is said in it, as text and as codes."""
+
+    text: str
+    codes: Codes
+    """(frames, 7)."""
+    split: Split
+
+
+def said(voice: str, count: int) -> list[Recording]:
+    """So many sentences of the form."""
+    return [
+        Recording(text, joined(voice, text), "train" if number % HELDOUT else "heldout")
+        for number, text in enumerate(lines(count))
+    ]
 
 
 def lines(count: int) -> list[str]:
@@ -55,37 +76,40 @@ def lines(count: int) -> list[str]:
     return random.Random(0).sample(made, count)
 
 
-def joined(voice: str, texts: list[str]) -> list[Codes]:
-    """Of each text the codes of its words, one after the other, shape (frames, 7)."""
-    units = {row.text: row.codes for row in tokenise.read(UNITS) if row.voice == voice}
-    return [
-        np.concatenate([units[word] for word in sentences.words_of(text)]).astype(np.int64)
-        for text in texts
-    ]
+def joined(voice: str, text: str) -> Codes:
+    """The codes of its words, one after the other, shape (frames, 7)."""
+    return np.concatenate([units()[voice, word] for word in sentences.words_of(text)])
 
 
-def write(out: PreparedDir, base: BaseModel, voice: str, count: int) -> None:
+@cache
+def units() -> dict[tuple[str, str], Codes]:
+    """By voice and word the codes, (frames, 7); "" is the quiet that a voice begins with."""
+    return {(unit.voice, unit.text): unit.codes.astype(np.int64) for unit in tokenise.read(UNITS)}
+
+
+def write(out: PreparedDir, base: BaseModel, voice: str, recordings: Sequence[Recording]) -> None:
     """All that train and eval read of a corpus; the stamp last."""
     codec = Codec(base.codec_path, is_silent=True)
-    texts = lines(count)
     clips, encoded = [], []
-    for number, (text, codes) in enumerate(zip(texts, joined(voice, texts), strict=True)):
-        samples = np.clip(codec.decode(codes), -1, 1)
-        audio.write(out.audio / f"{number:03}.flac", samples)
-        seconds = len(samples) / SAMPLE_RATE
-        split: manifest.Split = "train" if number % HELDOUT else "heldout"
-        name = f"{number:03}"
-        clips.append(
-            Clip(name, text, voice, 0.0, seconds, name, seconds, len(codes), 0.0, 0.0, split)
-        )
-        encoded.append(Encoded(codes, len(samples), 0, 0.0, 0.0))
+    for number, said in enumerate(recordings):
+        clip = _clip(f"{number:03}", said)
+        samples = np.clip(codec.decode(said.codes), -1, 1)
+        audio.write(out.audio / f"{clip.key}.flac", samples)
+        clips.append(clip)
+        encoded.append(Encoded(said.codes, len(samples), 0, 0.0, 0.0))
     corpus.write_dataset(out, clips, encoded)
     manifest.write_clips(out.clips, clips)
-    layout.write_stamp(out.stamp_file, _stamp(base, voice, clips))
+    digest = disk.sha256_json([voice, *(said.codes.tolist() for said in recordings)])
+    layout.write_stamp(out.stamp_file, _stamp(base, voice, clips, digest))
 
 
-def _stamp(base: BaseModel, voice: str, clips: list[Clip]) -> PreparedStamp:
-    digest = disk.sha256_json([voice, *(clip.text for clip in clips)])
+def _clip(name: str, said: Recording) -> Clip:
+    frames = len(said.codes)
+    seconds = frames * FRAME_SAMPLES / SAMPLE_RATE
+    return Clip(name, said.text, "nano", 0.0, seconds, name, seconds, frames, 0.0, 0.0, said.split)
+
+
+def _stamp(base: BaseModel, voice: str, clips: list[Clip], digest: str) -> PreparedStamp:
     return PreparedStamp(
         voice=voice,
         language="en",

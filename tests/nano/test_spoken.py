@@ -3,7 +3,6 @@
 import choose
 import numpy as np
 import spoken as recipe
-import tokenise
 
 from orpheus_clone import audio, manifest
 from orpheus_clone.layout import PreparedDir
@@ -23,8 +22,9 @@ def test_train_reads_it_as_what_prepare_leaves(spoken: PreparedDir, base: BaseMo
 
 
 def test_every_sentence_is_its_words_one_after_the_other(spoken: PreparedDir) -> None:
-    units = {row.text: row.codes for row in tokenise.read(recipe.UNITS) if row.voice == "ada"}
     codes = choose.codes_of(spoken)
     for clip in manifest.read_clips(spoken.clips):
         words = clip.text.lower().removesuffix(".").split()
-        assert (codes[clip.id] == np.concatenate([units[word] for word in words])).all()
+        assert (
+            codes[clip.id] == np.concatenate([recipe.units()["ada", word] for word in words])
+        ).all()
