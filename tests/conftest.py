@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +168,13 @@ def _loud_adapter(run: RunDir, out: Path, seed: int) -> Adapter:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
     """The one vLLM engine of the session; tests of it share its loop."""
+    async with opened_vllm(base) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def opened_vllm(base: BaseModel) -> AsyncGenerator[Engine, None]:
+    """A vLLM engine that leaves no process; half a minute to start, so seldom one's own."""
     from orpheus_clone.engine.vllm import VllmEngine
 
     before = set(multiprocessing.active_children())
@@ -175,14 +183,16 @@ async def vllm_engine(base: BaseModel) -> AsyncGenerator[Engine, None]:
         engine = VllmEngine(models.fast(base), max_adapters=4, max_rank=16)
     core = set(multiprocessing.active_children()) - before
     assert core
-    yield engine
-    await engine.close()
-    await engine.close()
-    assert not engine.is_alive()
-    for process in core:
-        process.join(30)
-    left = [process for process in core if process.is_alive()]
-    assert not left, f"processes of the engine outlive it: {left}"
+    try:
+        yield engine
+    finally:
+        await engine.close()
+        await engine.close()
+        assert not engine.is_alive()
+        for process in core:
+            process.join(30)
+        left = [process for process in core if process.is_alive()]
+        assert not left, f"processes of the engine outlive it: {left}"
 
 
 @pytest.fixture
