@@ -53,7 +53,8 @@ def publish(
         by=by,
         base=located,
     )
-    screen.result(asdict(published), f"{published.voice}: published")
+    said = "published" if published.is_new else "this is what the name means there already"
+    screen.result(asdict(published), f"{published.voice}: {said}")
 
 
 @app.command()

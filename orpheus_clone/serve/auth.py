@@ -76,13 +76,18 @@ class Keys:
             self._live[key.name] -= 1
 
 
-def wanted_scope(path: str) -> Scope:
-    """What a key must be good for; of what is not listed here, only an operator's is."""
+def wanted_scopes(path: str) -> tuple[Scope, ...]:
+    """What a key must be good for, one of them; of what is not listed here, only an operator's is.
+
+    Who publishes looks first at what is there.
+    """
     lists = ("/v1/models", "/v1/voices", "/v1/audio/voices")
     speaks = ("/v1/audio/speech", "/v1/text-to-speech/", BETWEEN_NODES)
-    if path.startswith(speaks) or path in lists:
-        return Scope.SPEAK
-    return Scope.PUBLISH if path.startswith("/v1/voices/") else Scope.OPERATE
+    if path in lists:
+        return (Scope.SPEAK, Scope.PUBLISH)
+    if path.startswith(speaks):
+        return (Scope.SPEAK,)
+    return (Scope.PUBLISH,) if path.startswith("/v1/voices/") else (Scope.OPERATE,)
 
 
 class NodeSecret:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orpheus_clone import bundle
 from orpheus_clone.errors import Busy
 from orpheus_clone.serve import refusals
-from orpheus_clone.serve.auth import BETWEEN_NODES, SECRET_HEADER, Keys, NodeSecret, wanted_scope
+from orpheus_clone.serve.auth import BETWEEN_NODES, SECRET_HEADER, Keys, NodeSecret, wanted_scopes
 from orpheus_clone.serve.headers import SESSION
 from orpheus_clone.serve.keys import Scope as KeyScope
 from orpheus_clone.serve.metrics import Metrics
@@ -87,12 +87,12 @@ class Gate:
         if scope["path"].startswith(BETWEEN_NODES):
             return _unknown("this is for the nodes of a fleet, which have a secret")
         if key is None:
-            return _unknown("a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY")
-        wanted = wanted_scope(scope["path"])
-        if wanted not in key.scopes:
-            may = ", ".join(key.scopes)
-            return refusals.answer(403, f"the key {key.name!r} is for {may}, and not for {wanted}")
-        if wanted is KeyScope.SPEAK and (scope["type"] == "websocket" or scope["method"] == "POST"):
+            return _unknown(_no_key(authorization(headers)))
+        wanted = wanted_scopes(scope["path"])
+        if not set(wanted) & set(key.scopes):
+            may, must = ", ".join(key.scopes), " or ".join(wanted)
+            return refusals.answer(403, f"the key {key.name!r} is for {may}, and not for {must}")
+        if KeyScope.SPEAK in wanted and (scope["type"] == "websocket" or scope["method"] == "POST"):
             try:
                 session.enter_context(self._keys.session(key))
             except Busy as error:
@@ -127,6 +127,11 @@ def _headers(scope: Scope) -> dict[str, str]:
 def _is_a_clients(name: bytes) -> bool:
     text = name.decode("latin-1").lower()
     return not text.startswith(_OURS) or text in _CLIENTS
+
+
+def _no_key(given: str | None) -> str:
+    known = "this key is not one of the node's; " if given else ""
+    return f"{known}a key is wanted: Authorization: Bearer KEY, or xi-api-key: KEY"
 
 
 def _unknown(message: str) -> JSONResponse:

@@ -115,6 +115,8 @@ async def test_a_key_that_is_not_for_it_is_refused_before_anything_is_read() -> 
     assert answer.status_code == 403
     said = "the key 'ci' is for publish, operate, and not for speak"
     assert answer.json()["error"]["message"] == said
+    headers = {"authorization": "Bearer right"}
+    assert (await ask(keys, headers=headers, path="/v1/audio/voices")).status_code == 404
 
 
 async def test_a_session_is_its_keys_until_the_answer_has_ended() -> None:
