@@ -93,7 +93,7 @@ def test_openais_client_shows_its_key_and_is_told_when_it_is_wrong(keyed: Runnin
     assert [model.id for model in keyed.openai.models.list()] == ["nano"]
     with (
         openai.OpenAI(base_url=f"{keyed.url}/v1", api_key="wrong", max_retries=0) as stranger,
-        pytest.raises(openai.AuthenticationError, match="this key is not one of the node.s"),
+        pytest.raises(openai.AuthenticationError, match="this key is not one of"),
     ):
         stranger.models.list()
 
