@@ -11,26 +11,6 @@ import pytest
 
 from orpheus_clone import disk
 from orpheus_clone.errors import MachineError
-from orpheus_clone.layout import PreparedStamp
-
-STAMP = PreparedStamp(
-    voice="jack",
-    language="en",
-    base="nano",
-    base_digest="b" * 64,
-    codec_digest="c" * 64,
-    clips=5,
-    heldout=1,
-    rejected=0,
-    seconds=6.5,
-    gain_db=-1.5,
-    notes=["words are not checked"],
-    judges={"asr": None},
-    data_digest="d" * 64,
-    inputs_digest="f" * 64,
-    consent={"sha256": "e" * 64, "record": "I agree. — Jack"},
-    versions={"orpheus-clone": "0.1.0"},
-)
 
 
 def names_in(folder: Path) -> list[str]:
