@@ -86,6 +86,9 @@ class Storyteller(Teller):
     def is_alive(self) -> bool:
         return self.lives
 
+    def die(self) -> None:
+        self.lives = False
+
 
 class Network:
     """What other nodes reach a node through."""

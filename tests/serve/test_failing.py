@@ -5,7 +5,7 @@ Nodes, sockets and the network between them are real, as in test_carrying.
 
 import io
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import get_args
@@ -170,17 +170,22 @@ def decoded(sound: bytes) -> float:
         return sum(int(frame.samples) for frame in file.decode(stream)) / stream.rate
 
 
-async def test_a_node_that_hangs_is_given_up(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "PING_S", 0.1)
-    monkeypatch.setattr(links, "PONG_S", 0.2)
-    async with socket(nodes["a"].address, voice=VOICE) as client:
+async def check_c_says_the_rest(asked: Neighbour, breaks: Callable[[], None]) -> None:
+    """After `breaks`, which comes with the first sound."""
+    async with socket(asked.address, voice=VOICE) as client:
         await client.say({"text": TEXT, "context_id": "x", "flush": True})
         await client.hear(lambda m: m.get("audio"))
-        nodes["b"].network.swallow()
+        breaks()
         await client.say({"context_id": "x", "close_context": True})
         pcm = sound(await client.final("x"))
     assert words(pcm)[-len(SECOND.split()) :] == spelt(SECOND)
     assert speakers(pcm, NAMES)["c"] >= len(SECOND.split())
+
+
+async def test_a_node_that_hangs_is_given_up(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PING_S", 0.1)
+    monkeypatch.setattr(links, "PONG_S", 0.2)
+    await check_c_says_the_rest(nodes["a"], nodes["b"].network.swallow)
 
 
 async def test_a_node_that_lets_nobody_in_is_passed_over_and_suspected(
@@ -271,15 +276,7 @@ async def test_where_all_are_full_a_client_is_told_before_its_socket_is_accepted
 
 
 async def test_an_engine_that_dies_here_leaves_the_session_to_another_node(nodes: Nodes) -> None:
-    engine = nodes["b"].engine
-    async with socket(nodes["b"].address, voice=VOICE) as client:
-        await client.say({"text": TEXT, "context_id": "x", "flush": True})
-        await client.hear(lambda m: m.get("audio"))
-        engine.lives = False
-        await client.say({"context_id": "x", "close_context": True})
-        pcm = sound(await client.final("x"))
-    assert words(pcm)[-len(SECOND.split()) :] == spelt(SECOND)
-    assert speakers(pcm, NAMES)["c"] >= len(SECOND.split())
+    await check_c_says_the_rest(nodes["b"], nodes["b"].engine.die)
 
 
 async def test_what_breaks_at_another_node_is_told_at_once_and_stands_in_its_log(
